@@ -57,10 +57,12 @@ const (
 	OpAnd                // all Kids
 	OpOr                 // any of Kids
 	OpNot                // not the one in Kids
+	OpNeeds              // true only where the one in Kids is true; else nothing is known
 	OpIn                 // the attribute Column equals one of Values
 	OpSeverity           // Min <= severity number <= Max
 	OpTime               // Min <= time <= Max, in nanoseconds since 1970
 	OpData               // the data member at Path equals Values[0] (its JSON text; a string without its quotes)
+	OpGlob               // the attribute Column matches the pattern Values[0] (see Glob)
 	OpText               // a string value of data holds Values[0], ignoring case
 )
 
@@ -118,6 +120,11 @@ func (n *Node) Eval(leaf func(*Node) Outcome) Outcome {
 		return CanBeFalse
 	case OpNot:
 		return n.Kids[0].Eval(leaf).not()
+	case OpNeeds:
+		if n.Kids[0].Eval(leaf).Never() {
+			return CanBeFalse | CanFail
+		}
+		return Unknown
 	case OpAnd:
 		all := CanBeTrue
 		for _, kid := range n.Kids {

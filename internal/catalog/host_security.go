@@ -1,0 +1,64 @@
+package catalog
+
+import "github.com/tocsin-events/tocsin/internal/event"
+
+// Seed 000: attacks, integrity, malware and the database's root password.
+func init() {
+	register(Family{Kind: event.KindHost, Producer: "crowdsec", Entries: []Entry{{
+		Type: "crowdsec_spike", Severity: event.Warn, Waits: "the CrowdSec source",
+		Description: "CrowdSec decided against unusually many addresses in a short time.",
+		Fires:       "When more decisions than the threshold fall into the window (50 in 5 minutes unless configured).",
+		Message:     "{data.decisions} CrowdSec decisions within {data.window}",
+		Routes:      []string{"inbox", "email"},
+		Fields: []Field{
+			req("decisions", Integer, "Decisions in the window."),
+			opt("threshold", Integer, "How many are tolerated."),
+			opt("window", String, "Length of the window, such as 5m."),
+			opt("top_scenarios", Objects, "The commonest scenarios, each with name and count."),
+			opt("top_addresses", Objects, "The commonest addresses, each with address and count."),
+		},
+	}}})
+	register(Family{Kind: event.KindHost, Producer: "aide", Entries: []Entry{{
+		Type: "aide_diff", Severity: event.Warn, Waits: "the AIDE source",
+		Description: "The integrity scan found changed files.",
+		Fires:       "When an AIDE report shows a difference outside the excluded paths.",
+		Message:     "AIDE: {data.added|0} added, {data.removed|0} removed, {data.changed|0} changed",
+		Routes:      []string{"inbox", "email"},
+		Fields: []Field{
+			opt("added", Integer, "Number of new files."),
+			opt("removed", Integer, "Number of missing files."),
+			opt("changed", Integer, "Number of changed files."),
+			opt("paths", Objects, "The files, each with path, change and attributes."),
+			opt("report", String, "Where the report is, or its text."),
+		},
+	}}})
+	register(Family{Kind: event.KindHost, Producer: "malware", Entries: []Entry{{
+		Type: "malware_file_hit", Severity: event.Critical, Waits: "the malware source",
+		Description: "A scanner found malware in a file.",
+		Fires:       "When ClamAV, LMD, YARA or Tetragon hits on a file.",
+		Message:     "{data.signature|malware} in {data.path}",
+		Routes:      []string{"inbox", "email"},
+		Fields: []Field{
+			req("path", String, "The file."),
+			public(opt("signature", String, "Name of what was recognised.")),
+			opt("detector", String, "Scanner that hit."),
+			opt("sha256", String, "SHA-256 of the file, in hexadecimal."),
+			opt("size", Integer, "Size of the file in bytes."),
+			opt("owner", String, "Owner of the file."),
+			opt("action", String, "What was done about it."),
+		},
+	}}})
+	register(Family{Kind: event.KindHost, Producer: "database", Entries: []Entry{{
+		Type: "db_root_rotated", Severity: event.Notice, Waits: "the database source",
+		Description: "A database's root password was changed.",
+		Fires:       "When the credentials of a MariaDB or PostgreSQL superuser change; the password is never read.",
+		Message:     "{data.engine|database} account {data.account} has a new password",
+		Routes:      []string{"inbox"},
+		Fields: []Field{
+			req("engine", String, "mariadb or postgresql."),
+			opt("account", String, "The account."),
+			opt("host", String, "Host part of the account, or the server."),
+			opt("changed_at", Timestamp, "When it was noticed."),
+		},
+	}}})
+}
