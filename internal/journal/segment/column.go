@@ -145,6 +145,10 @@ func (c *column) member(table []bool, from, to int) (bits uint64) {
 // equal is member for one code.
 func (c *column) equal(code uint64, from, to int) (bits uint64) {
 	switch c.width {
+	case 0:
+		if uint64(c.base) == code {
+			return span(to - from)
+		}
 	case 1:
 		for i, v := range c.data[from:to] {
 			if uint64(v) == code {

@@ -49,16 +49,18 @@ type Hash [sha256.Size]byte
 // and the time of recording (nanoseconds since 1970; both as 8 bytes, big
 // endian), and the stored body.
 func Next(h Hash, seq event.Seq, recorded int64, body []byte) Hash {
-	d := sha256.New()
-	var head [sha256.Size + 16]byte
-	copy(head[:], h[:])
-	binary.BigEndian.PutUint64(head[sha256.Size:], uint64(seq))
-	binary.BigEndian.PutUint64(head[sha256.Size+8:], uint64(recorded))
-	d.Write(head[:])
-	d.Write(body)
-	var next Hash
-	d.Sum(next[:0])
-	return next
+	return new(hasher).next(h, seq, recorded, body)
+}
+
+// hasher is Next with a buffer.
+type hasher struct{ buf []byte }
+
+func (s *hasher) next(h Hash, seq event.Seq, recorded int64, body []byte) Hash {
+	s.buf = append(s.buf[:0], h[:]...)
+	s.buf = binary.BigEndian.AppendUint64(s.buf, uint64(seq))
+	s.buf = binary.BigEndian.AppendUint64(s.buf, uint64(recorded))
+	s.buf = append(s.buf, body...)
+	return sha256.Sum256(s.buf)
 }
 
 // Entry is one event on its way into a Table: its stored form, and the

@@ -1,6 +1,10 @@
 package segment
 
-import "github.com/tocsin-events/tocsin/internal/event"
+import (
+	"sort"
+
+	"github.com/tocsin-events/tocsin/internal/event"
+)
 
 // blockRows is the number of events that are compressed, checked and filtered
 // together. 64 is also the number of bits with which a filter is evaluated.
@@ -26,6 +30,7 @@ type columns struct {
 	seq, time, expiry, class column
 	code, source, actor, ip  column // codes
 
+	codeCount                          int
 	codeType, codeKind, codeSeverity   column // of each code
 	types, kinds, sources, actors, ips dictionary
 }
@@ -34,17 +39,45 @@ func (c *columns) severity(code int) event.Severity {
 	return event.Severity(int32(c.codeSeverity.value(code)))
 }
 
-// view is a source as it is read by one search.
+func (c *columns) seqAt(i int) event.Seq {
+	if c.seq.width == 0 { // no gap
+		return c.first + event.Seq(i)
+	}
+	return event.Seq(c.seq.value(i))
+}
+
+func (c *columns) blocks() int { return (c.n + blockRows - 1) / blockRows }
+
+// from gives the first row whose sequence is seq or greater.
+func (c *columns) from(seq event.Seq) int {
+	return sort.Search(c.n, func(i int) bool { return c.seqAt(i) >= seq })
+}
+
+// view is a source as one search reads it.
 type view interface {
+	reading
 	cols() *columns
-	// times gives the least and the greatest time in a block.
+	// times gives bounds of the times in a block.
 	times(block int) (low, high int64)
 	// check makes sure that the block's columns are what was written.
 	check(block int) error
 	// pairs and text narrow the blocks that can hold a value at a path of data,
-	// and a lower-cased text; nil means every block.
+	// or a lower-cased text.
 	pairs(hashes ...uint64) (blockSet, error)
 	text(needle []byte) (blockSet, error)
-	// bodies reads a block's events.
-	bodies(block int) (bodies, error)
+}
+
+// reading is how a view gives bodies.
+type reading interface {
+	// load reads a block's bodies.
+	load(block int, b *bodies) error
+	// body gives one event of the block that was loaded last, until the next call.
+	body(row int, b *bodies) (recorded int64, body []byte, err error)
+}
+
+// bodies is a decompressed block, with the buffers that the next one uses again.
+type bodies struct {
+	block     packedBlock
+	text, ids []byte
+	buf       []byte
 }

@@ -52,6 +52,7 @@ type tableRow struct {
 // tableView is a Table as it was published once.
 type tableView struct {
 	columns
+	lists  [5]list // types, kinds, sources, actors, addresses
 	rows   []tableRow
 	chunks [][]byte
 	bytes  int64
@@ -104,6 +105,7 @@ func (w *writer) codeOf(k code) uint32 {
 	if !ok {
 		c = uint32(len(w.codes))
 		w.codes[k] = c
+		w.codeCount++
 		w.codeType.add4(k.typ)
 		w.codeKind.add4(k.kind)
 		w.codeSeverity.add4(uint32(k.severity))
@@ -140,7 +142,8 @@ func (w *writer) store(body []byte) tableRow {
 func (t *Table) Publish() {
 	w := &t.w
 	v := &tableView{columns: w.columns, rows: w.rows, bytes: w.bytes, chunks: slices.Clone(w.chunks)}
-	v.types, v.kinds, v.sources, v.actors, v.ips = w.typ.values, w.kind.values, w.source.values, w.actor.values, w.ip.values
+	v.lists = [...]list{w.typ.values, w.kind.values, w.source.values, w.actor.values, w.ip.values}
+	v.types, v.kinds, v.sources, v.actors, v.ips = v.lists[0], v.lists[1], v.lists[2], v.lists[3], v.lists[4]
 	t.view.Store(v)
 }
 
@@ -174,6 +177,34 @@ func (v *tableView) part(i int) Part { return Part{Class(v.class.data[i]), v.row
 func (v *tableView) stored(i int) []byte {
 	r := &v.rows[i]
 	return v.chunks[r.chunk][r.offset:][:r.len:r.len]
+}
+
+// attributes gives what the columns hold of an event.
+func (v *tableView) attributes(i int, a *attributes) {
+	code := int(v.code.raw(i))
+	*a = attributes{
+		typ: v.lists[0][v.codeType.raw(code)], kind: v.lists[1][v.codeKind.raw(code)],
+		source: v.lists[2][v.source.raw(i)], actor: v.lists[3][v.actor.raw(i)], ip: v.lists[4][v.ip.raw(i)],
+		severity: v.severity(code), time: v.time.value(i), expiry: v.expiry.value(i),
+	}
+}
+
+func (t *Table) open() (view, error) { return t.view.Load(), nil }
+
+func (v *tableView) cols() *columns { return &v.columns }
+
+func (v *tableView) times(int) (low, high int64) { return v.minTime, v.maxTime }
+
+func (v *tableView) check(int) error { return nil }
+
+func (v *tableView) pairs(...uint64) (blockSet, error) { return nil, nil }
+
+func (v *tableView) text([]byte) (blockSet, error) { return nil, nil }
+
+func (v *tableView) load(int, *bodies) error { return nil }
+
+func (v *tableView) body(i int, _ *bodies) (recorded int64, body []byte, err error) {
+	return v.rows[i].recorded, v.stored(i), nil
 }
 
 func (c *column) add4(v uint32) { c.data = binary.LittleEndian.AppendUint32(c.data, v) }

@@ -1,9 +1,15 @@
 package segment
 
 import (
+	"cmp"
 	"context"
-	"errors"
+	"math"
+	"math/bits"
+	"slices"
 	"time"
+
+	"github.com/tocsin-events/tocsin/internal/event"
+	"github.com/tocsin-events/tocsin/internal/filter"
 )
 
 // By is what Volume tells apart.
@@ -13,15 +19,15 @@ type By uint8
 const (
 	ByNone By = iota // everything under the key ""
 	ByType
-	BySeverity
+	BySeverity // severitytext; "" for events without one
 	ByKind
 )
 
 // VolumeQuery asks how many events there were in each step of time. Of Query,
-// the bounds of the sequence count, the order and the page's limits do not.
+// the order and the page's limits do not count.
 type VolumeQuery struct {
 	Query
-	Step time.Duration // buckets align to 1970-01-01 in UTC; 0 is one bucket for everything
+	Step time.Duration // buckets align to 1970-01-01 in UTC; 0 is one bucket, at Since
 	By   By
 }
 
@@ -34,11 +40,332 @@ type Bucket struct {
 // Counts is the answer of Volume.
 type Counts struct {
 	Buckets  []Bucket // in order of time; empty ones are left out
-	Partial  bool     // the deadline came first
-	Problems []error  // what was passed over
+	Partial  bool     // the deadline came first: the newest segments were counted
+	Problems []error  // what was passed over, as *DamageError
 }
 
-// Volume counts events over time.
+// maxBuckets bounds the memory of one answer.
+const maxBuckets = 1 << 17
+
+// Volume counts events over time. At whole hours it reads the segments' rollups,
+// where the filter is about type, kind and severity only; else it looks at the
+// columns. The error is of class event.ErrInvalid where Step gives too many
+// buckets, else it means that ctx has ended. The caller holds a reference to
+// every Reader until Volume returns.
 func Volume(ctx context.Context, sources []Source, q *VolumeQuery) (Counts, error) {
-	return Counts{}, errors.ErrUnsupported
+	t := tally{q: q, query: q.normal(), walk: new(walker), keys: make(map[string]int), buckets: make(map[int64][]int64)}
+	t.query.Ascending = true
+	sources = slices.Clone(sources)
+	slices.SortFunc(sources, func(x, y Source) int { return cmp.Compare(y.Last(), x.Last()) })
+	for _, src := range sources {
+		if src.Last() == 0 || src.Last() <= q.Above || q.Below != 0 && src.First() >= q.Below {
+			continue
+		}
+		if r, ok := src.(*Reader); ok && r.hidden(t.query) {
+			continue
+		}
+		if t.late() {
+			break
+		}
+		if err := guarded(func() error { return t.source(ctx, src) }); err != nil {
+			if ctx.Err() != nil {
+				return Counts{}, ctx.Err()
+			}
+			t.problem(src, src.First(), src.Last(), err)
+		}
+		if len(t.buckets) > maxBuckets {
+			return Counts{}, event.Invalidf("a step of %s gives more than %d counts: make it longer, or the range shorter", q.Step, maxBuckets)
+		}
+	}
+	return t.counts(), nil
+}
+
+// tally adds up counts.
+type tally struct {
+	q       *VolumeQuery
+	query   *Query
+	walk    *walker
+	keys    map[string]int
+	buckets map[int64][]int64 // by start; counts by key
+	out     Counts
+}
+
+func (t *tally) late() bool {
+	if !t.q.Deadline.IsZero() && time.Now().After(t.q.Deadline) {
+		t.out.Partial = true
+	}
+	return t.out.Partial
+}
+
+func (t *tally) problem(src Source, first, last event.Seq, err error) {
+	t.out.Problems = append(t.out.Problems, damage(src, first, last, err))
+}
+
+// bucket gives the start of the step that holds an instant.
+func (t *tally) bucket(at int64) int64 {
+	step := int64(t.q.Step)
+	if step <= 0 {
+		return t.query.Since
+	}
+	return start(floorDiv(at, step), step)
+}
+
+func (t *tally) add(bucket int64, key int, n int64) {
+	counts := t.buckets[bucket]
+	if key >= len(counts) {
+		counts = append(counts, make([]int64, len(t.keys)-len(counts))...)
+		t.buckets[bucket] = counts
+	}
+	counts[key] += n
+}
+
+func (t *tally) key(name string) int {
+	k, ok := t.keys[name]
+	if !ok {
+		k = len(t.keys)
+		t.keys[name] = k
+	}
+	return k
+}
+
+func (t *tally) counts() Counts {
+	names := make([]string, len(t.keys))
+	for name, k := range t.keys {
+		names[k] = name
+	}
+	for start, counts := range t.buckets {
+		b := Bucket{Start: start, Counts: make(map[string]int64)}
+		for k, n := range counts {
+			if n > 0 {
+				b.Counts[names[k]] = n
+			}
+		}
+		t.out.Buckets = append(t.out.Buckets, b)
+	}
+	slices.SortFunc(t.out.Buckets, func(x, y Bucket) int { return cmp.Compare(x.Start, y.Start) })
+	return t.out
+}
+
+// source counts one source: what its rollup can tell from there, the rest (the
+// parts of hours at the ends) from its columns.
+func (t *tally) source(ctx context.Context, src Source) error {
+	v, err := src.open()
+	if err != nil {
+		return err
+	}
+	c := v.cols()
+	keys, err := t.codeKeys(c)
+	if err != nil {
+		return err
+	}
+	since, until := t.query.Since, t.query.Until
+	r, ok := v.(*readerView)
+	if !ok || !t.wholeHours(c) {
+		return t.scan(ctx, src, keys, since, until)
+	}
+	ok, err = t.rollup(r, keys)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return t.scan(ctx, src, keys, since, until)
+	}
+	low, high := hoursWithin(since, until)
+	if low >= high {
+		return t.scan(ctx, src, keys, since, until)
+	}
+	if from := start(low, hour); from > since && c.minTime < from {
+		err = t.scan(ctx, src, keys, since, from)
+	}
+	if to := start(high, hour); err == nil && to < until && c.maxTime >= to {
+		err = t.scan(ctx, src, keys, to, until)
+	}
+	return err
+}
+
+// hoursWithin gives the hours (since 1970) low..high-1 that lie in a range of
+// time as a whole.
+func hoursWithin(since, until int64) (low, high int64) {
+	low, high = floorDiv(since, hour), floorDiv(until, hour)
+	if since != math.MinInt64 && start(low, hour) != since {
+		low++
+	}
+	if until == math.MaxInt64 {
+		high++
+	}
+	return low, high
+}
+
+// wholeHours reports that the hours of a segment's rollup count as a whole.
+func (t *tally) wholeHours(c *columns) bool {
+	q := t.query
+	return int64(t.q.Step)%hour == 0 &&
+		(c.minExpiry == 0 || c.minExpiry > q.Now) &&
+		q.Above < c.first && (q.Below == 0 || q.Below > c.last)
+}
+
+// codeKeys gives the key under which each code counts.
+func (t *tally) codeKeys(c *columns) ([]int, error) {
+	keys := make([]int, c.codeCount)
+	var err error
+	for code := range keys {
+		name := ""
+		switch t.q.By {
+		case ByType:
+			name, err = c.types.at(uint32(c.codeType.value(code)))
+		case ByKind:
+			name, err = c.kinds.at(uint32(c.codeKind.value(code)))
+		case BySeverity:
+			name = c.severity(code).String()
+		}
+		if err != nil {
+			return nil, err
+		}
+		keys[code] = t.key(name)
+	}
+	return keys, nil
+}
+
+// rollup counts the whole hours of a segment; it is false when the filter needs
+// more than the rollup has.
+func (t *tally) rollup(v *readerView, keys []int) (bool, error) {
+	id := secHours
+	var counted []bool // the codes that match
+	if t.q.Plan == nil && (t.q.By == ByNone || t.q.By == BySeverity) {
+		id = secSeverities
+	} else {
+		b := binder{v: v}
+		plan := fixed(filter.CanBeTrue)
+		if t.q.Plan != nil {
+			var err error
+			if plan, err = b.bind(t.q.Plan); err != nil {
+				return false, err
+			}
+		}
+		var ok bool
+		if counted, ok = plan.codes(v.cols()); !ok {
+			return false, nil
+		}
+	}
+	section, err := v.r.section(id)
+	if err != nil {
+		return false, err
+	}
+	low, high := hoursWithin(t.query.Since, t.query.Until)
+	return true, eachHour(section, func(h int64, counts []byte) error {
+		if h < low || h >= high {
+			return nil
+		}
+		bucket := t.bucket(start(h, hour))
+		return eachCount(counts, func(code, n uint64) error {
+			switch {
+			case id == secSeverities:
+				key := ""
+				if t.q.By == BySeverity {
+					key = event.Severity(int32(uint32(code))).String()
+				}
+				t.add(bucket, t.key(key), int64(n))
+			case code >= uint64(len(keys)):
+				return errSection
+			case counted[code]:
+				t.add(bucket, keys[code], int64(n))
+			}
+			return nil
+		})
+	})
+}
+
+// codes gives the codes for which a plan is true; false where it depends on
+// anything else.
+func (n *bound) codes(c *columns) ([]bool, bool) {
+	match := make([]bool, c.codeCount)
+	for code := range match {
+		o, ok := n.ofCode(c, code)
+		if !ok || o.t != 0 && o.f|o.x != 0 {
+			return nil, false
+		}
+		match[code] = o.t != 0
+	}
+	return match, true
+}
+
+func (n *bound) ofCode(c *columns, code int) (outcomes, bool) {
+	switch n.op {
+	case filter.OpConst:
+		return broadcast(n.fixed, 1), true
+	case filter.OpIn:
+		if n.col != &c.code {
+			return outcomes{}, false
+		}
+		return broadcast(fixedBool(n.table[code]).fixed, 1), true
+	case filter.OpNot:
+		o, ok := n.kids[0].ofCode(c, code)
+		return o.not(), ok
+	case filter.OpAnd, filter.OpOr:
+		all := outcomes{t: 1}
+		for i := range n.kids {
+			o, ok := n.kids[i].ofCode(c, code)
+			if !ok {
+				return outcomes{}, false
+			}
+			if n.op == filter.OpOr {
+				o = o.not()
+			}
+			all = all.and(o)
+		}
+		if n.op == filter.OpOr {
+			all = all.not()
+		}
+		return all, true
+	default:
+		return outcomes{}, false
+	}
+}
+
+// scan counts what lies in a range of time event by event.
+func (t *tally) scan(ctx context.Context, src Source, keys []int, since, until int64) error {
+	q := *t.query
+	q.Since, q.Until = since, until
+	c, problems, err := openCursor(src, &q, t.walk)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	for _, p := range problems {
+		t.problem(src, src.First(), src.Last(), p)
+	}
+	for !c.ended && !t.late() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := guarded(c.step); err != nil {
+			first, last := c.span()
+			t.problem(src, first, last, err)
+			continue
+		}
+		for rows := c.rows & c.sure; rows != 0; rows &= rows - 1 {
+			t.row(c, keys, c.base+bits.TrailingZeros64(rows))
+		}
+		c.rows &^= c.sure
+		for c.advance(); c.rows != 0; {
+			row := c.row()
+			_, ok, err := c.take()
+			if err != nil {
+				first, last := c.span()
+				t.problem(src, first, last, err)
+			} else if ok {
+				t.row(c, keys, row)
+			}
+		}
+		if len(t.buckets) > maxBuckets {
+			return nil // which Volume refuses
+		}
+	}
+	return nil
+}
+
+func (t *tally) row(c *cursor, keys []int, row int) {
+	if code := c.c.code.value(row); code < int64(len(keys)) {
+		t.add(t.bucket(c.c.time.value(row)), keys[code], 1)
+	}
 }
