@@ -145,7 +145,12 @@ func (b *binder) note(set blockSet, err error) blockSet {
 func (b *binder) data(path, value string) bound {
 	_, err := strconv.ParseFloat(value, 64)
 	leaf := bound{op: filter.OpData, value: []byte(value), number: err == nil}
-	leaf.blocks = b.note(b.v.pairs(valueHashes(path, value)...))
+	switch {
+	case len(value) <= maxPair || path == idPath:
+		leaf.blocks = b.note(b.v.pairs(valueHashes(path, value)...))
+	case !leaf.number:
+		leaf.blocks = b.note(b.v.text([]byte(strings.ToLower(value))))
+	}
 	return leaf
 }
 

@@ -172,13 +172,12 @@ func hexRun(text []byte) (from, to int) {
 func mixed(run []byte) bool {
 	letter, digit := false, false
 	for _, c := range run {
-		if c >= 'a' {
-			letter = true
-		} else {
-			digit = true
+		letter, digit = letter || c >= 'a', digit || c < 'a'
+		if letter && digit {
+			return true
 		}
 	}
-	return letter && digit
+	return false
 }
 
 func isUUID(text []byte) bool {

@@ -173,9 +173,9 @@ func (p *pairBuilder) sort() {
 	p.sorted = slices.Compact(p.sorted)
 }
 
-// bucketBits makes buckets of 4 to 8 entries; at least 1, so that shifts by
+// bucketBits makes buckets of 8 to 16 entries; at least 1, so that shifts by
 // 64-bits stay below 64, and at most 24, to leave a byte of the hash.
-func bucketBits(entries int) int { return min(max(bits.Len(uint(entries))-3, 1), 24) }
+func bucketBits(entries int) int { return min(max(bits.Len(uint(entries))-4, 1), 24) }
 
 // groupShift is how many blocks share a number so that limit numbers suffice.
 func groupShift(blocks, limit int) int {

@@ -17,11 +17,14 @@ func floorDiv(v, step int64) int64 {
 	return q
 }
 
-// start is the first instant of the n'th step since 1970, or the earliest that
-// there is.
+// start is the first instant of the n'th step since 1970, or the earliest or the
+// latest that there is.
 func start(n, step int64) int64 {
-	if n < math.MinInt64/step {
+	switch {
+	case n < math.MinInt64/step:
 		return math.MinInt64
+	case n > math.MaxInt64/step:
+		return math.MaxInt64
 	}
 	return n * step
 }

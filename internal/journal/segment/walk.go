@@ -29,6 +29,10 @@ const (
 // name, it has no "." behind it.
 const rootPath = 0
 
+// maxPair is the length in bytes of the longest string that is indexed under its
+// path. Longer ones are narrowed by their trigrams, which do that well.
+const maxPair = 64
+
 // idPath stands for the attribute id; no path of data begins with this byte.
 const idPath = "\x00id"
 
@@ -157,7 +161,9 @@ func (w *walker) walk(body []byte, pair func(uint64), text func([]byte)) bool {
 				path = w.enter(value)
 				continue
 			}
-			pair(pairHash(path, value))
+			if len(value) <= maxPair {
+				pair(pairHash(path, value))
+			}
 			if len(value) >= gram {
 				text(w.lower(value))
 			}
