@@ -45,6 +45,7 @@ type bound struct {
 	fixed    filter.Outcome // of OpConst
 	col      *column        // of OpIn and OpTime
 	table    []bool         // of OpIn: the codes that match
+	single   bool           // only the last code of table does
 	min, max int64          // of OpTime
 	blocks   blockSet       // of OpData and OpText: where it may be true
 	value    []byte         // of OpData and OpText
@@ -123,6 +124,9 @@ func (n *bound) cost() int {
 	case filter.OpConst:
 		return 0
 	case filter.OpData, filter.OpText:
+		if n.blocks == nil { // a table's bodies must be searched
+			return 5
+		}
 		return 1
 	case filter.OpIn:
 		return 2
@@ -203,7 +207,7 @@ func (b *binder) inColumn(d dictionary, col *column, values []string) (bound, er
 	for _, code := range codes {
 		table[code] = true
 	}
-	return bound{op: filter.OpIn, col: col, table: table}, nil
+	return bound{op: filter.OpIn, col: col, table: table, single: len(codes) == 1}, nil
 }
 
 func (b *binder) inCodes(d dictionary, of *column, values []string) (bound, error) {
@@ -267,25 +271,47 @@ func (n *bound) eval(p *place) outcomes {
 		if p.coarse {
 			return outcomes{t: all, f: all}
 		}
-		bits := n.col.member(n.table, p.from, p.to)
+		bits := uint64(0)
+		if n.single {
+			bits = n.col.equal(uint64(len(n.table)-1), p.from, p.to)
+		} else {
+			bits = n.col.member(n.table, p.from, p.to)
+		}
 		return outcomes{t: bits, f: all &^ bits}
 	case filter.OpTime:
 		return n.evalTime(p, all)
 	case filter.OpData:
-		o := filter.Unknown
-		if !n.blocks.has(p.block) || p.body != nil && !n.inBody(p.body) {
-			o = miss
-		}
-		if n.exact {
-			o &^= filter.CanFail
-		}
-		return broadcast(o, all)
+		return broadcast(n.inData(n.blocks.has(p.block) && p.mayHold(n.inBody)), all)
 	default: // OpText
-		if !n.blocks.has(p.block) || p.body != nil && !p.walk.holdsText(p.body, n.value) {
-			return broadcast(miss, all)
-		}
-		return broadcast(filter.Unknown, all)
+		return broadcast(n.inData(n.blocks.has(p.block) && p.mayHold(func(body []byte) bool {
+			return p.walk.holdsText(body, n.value, p.body != nil)
+		})), all)
 	}
+}
+
+// mayHold asks about the body, or about all bodies of the block where they lie
+// open.
+func (p *place) mayHold(holds func(body []byte) bool) bool {
+	switch {
+	case p.body != nil:
+		return holds(p.body)
+	case p.coarse:
+		return true
+	default:
+		return p.v.anyBody(p.from, p.to, holds)
+	}
+}
+
+// inData is the outcome of OpData and OpText, given whether it can be true.
+func (n *bound) inData(possible bool) filter.Outcome {
+	o := miss
+	if possible {
+		o = filter.Unknown
+	}
+	if n.exact {
+		o &^= filter.CanFail
+	}
+	return o
 }
 
 // possible evaluates about the source as a whole, as one event.
@@ -310,14 +336,7 @@ func (n *bound) possible() outcomes {
 	case filter.OpIn, filter.OpTime:
 		return outcomes{t: 1, f: 1}
 	default:
-		o := filter.Unknown
-		if n.blocks.empty() {
-			o = miss
-		}
-		if n.exact {
-			o &^= filter.CanFail
-		}
-		return broadcast(o, 1)
+		return broadcast(n.inData(!n.blocks.empty()), 1)
 	}
 }
 

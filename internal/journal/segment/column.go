@@ -156,17 +156,35 @@ func (c *column) equal(code uint64, from, to int) (bits uint64) {
 			}
 		}
 	case 2:
-		data := c.data[2*from : 2*to]
-		for i := 0; i+1 < len(data); i += 2 {
-			if uint64(data[i])|uint64(data[i+1])<<8 == code {
-				bits |= 1 << (i / 2 & 63)
-			}
-		}
+		return equal16(c.data[2*from:2*to], uint16(code))
 	default:
 		for i := from; i < to; i++ {
 			if c.raw(i)+uint64(c.base) == code {
 				bits |= 1 << ((i - from) & 63)
 			}
+		}
+	}
+	return bits
+}
+
+// equal16 compares four codes at a time: most are not the one.
+func equal16(data []byte, code uint16) (bits uint64) {
+	const ones, tops = 0x0001_0001_0001_0001, 0x8000_8000_8000_8000
+	i := 0
+	for ; i+8 <= len(data); i += 8 {
+		x := binary.LittleEndian.Uint64(data[i:]) ^ uint64(code)*ones
+		if (x-ones)&^x&tops == 0 { // no 16 bits of x are 0
+			continue
+		}
+		for k := range 4 {
+			if uint16(x>>(16*k)) == 0 {
+				bits |= 1 << ((i/2 + k) & 63)
+			}
+		}
+	}
+	for ; i+2 <= len(data); i += 2 {
+		if binary.LittleEndian.Uint16(data[i:]) == code {
+			bits |= 1 << (i / 2 & 63)
 		}
 	}
 	return bits

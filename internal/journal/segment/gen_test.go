@@ -97,4 +97,3 @@ func (g *generator) table(tb testing.TB, n int) *Table {
 	t.Publish()
 	return t
 }
-

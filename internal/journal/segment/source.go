@@ -65,6 +65,9 @@ type view interface {
 	// or a lower-cased text.
 	pairs(hashes ...uint64) (blockSet, error)
 	text(needle []byte) (blockSet, error)
+	// anyBody asks about the bodies of some rows at once, or of any of them,
+	// where they lie in memory; elsewhere it is true.
+	anyBody(from, to int, holds func(bodies []byte) bool) bool
 }
 
 // reading is how a view gives bodies.

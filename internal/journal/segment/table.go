@@ -201,6 +201,22 @@ func (v *tableView) pairs(...uint64) (blockSet, error) { return nil, nil }
 
 func (v *tableView) text([]byte) (blockSet, error) { return nil, nil }
 
+func (v *tableView) anyBody(from, to int, holds func([]byte) bool) bool {
+	for from < to { // the bodies of one chunk lie one behind the other
+		first := &v.rows[from]
+		next := from + 1
+		for next < to && v.rows[next].chunk == first.chunk {
+			next++
+		}
+		last := &v.rows[next-1]
+		if holds(v.chunks[first.chunk][first.offset : last.offset+last.len]) {
+			return true
+		}
+		from = next
+	}
+	return false
+}
+
 func (v *tableView) load(int, *bodies) error { return nil }
 
 func (v *tableView) body(i int, _ *bodies) (recorded int64, body []byte, err error) {

@@ -6,21 +6,22 @@ import (
 	"unicode/utf8"
 )
 
-// holdsText reports whether a string in the data of a stored body can hold a
-// lower-cased text, ignoring case. It may say yes too often.
-func (w *walker) holdsText(body, needle []byte) bool {
-	if !ascii(needle) {
-		return true
-	}
-	if containsFold(body, needle) {
+// holdsText reports whether a string in the data of a stored body (or, where
+// one is false, of several) can hold a lower-cased text, ignoring case. It may
+// say yes too often.
+func (w *walker) holdsText(body, needle []byte, one bool) bool {
+	if !ascii(needle) || containsFold(body, needle) {
 		return true
 	}
 	if bytes.IndexByte(body, '\\') < 0 && !foreignASCII(body) {
 		return false
 	}
+	if !one || len(needle) < gram {
+		return true
+	}
 	found := false
 	known := w.walk(body, func(uint64) {}, func(text []byte) { found = found || bytes.Contains(text, needle) })
-	return found || !known || len(needle) < gram
+	return found || !known
 }
 
 func ascii(b []byte) bool {
@@ -61,7 +62,6 @@ func containsFold(text, needle []byte) bool {
 	if last < 0 {
 		return false
 	}
-	text = text[:len(text)]
 	lower := places{text[rare : last+rare+1], needle[rare], -1}
 	upper := lower
 	if c := needle[rare]; c >= 'a' && c <= 'z' {

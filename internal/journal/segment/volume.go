@@ -53,7 +53,7 @@ const maxBuckets = 1 << 17
 // buckets, else it means that ctx has ended. The caller holds a reference to
 // every Reader until Volume returns.
 func Volume(ctx context.Context, sources []Source, q *VolumeQuery) (Counts, error) {
-	t := tally{q: q, query: q.normal(), walk: new(walker), keys: make(map[string]int), buckets: make(map[int64][]int64)}
+	t := tally{q: q, query: q.normal(), walk: new(walker), keys: make(map[string]int), buckets: make(map[int64]*[]int64)}
 	t.query.Ascending = true
 	sources = slices.Clone(sources)
 	slices.SortFunc(sources, func(x, y Source) int { return cmp.Compare(y.Last(), x.Last()) })
@@ -86,8 +86,11 @@ type tally struct {
 	query   *Query
 	walk    *walker
 	keys    map[string]int
-	buckets map[int64][]int64 // by start; counts by key
+	buckets map[int64]*[]int64 // by start; counts by key
 	out     Counts
+
+	last   int64 // the bucket that was counted in last
+	recent *[]int64
 }
 
 func (t *tally) late() bool {
@@ -111,12 +114,17 @@ func (t *tally) bucket(at int64) int64 {
 }
 
 func (t *tally) add(bucket int64, key int, n int64) {
-	counts := t.buckets[bucket]
-	if key >= len(counts) {
-		counts = append(counts, make([]int64, len(t.keys)-len(counts))...)
-		t.buckets[bucket] = counts
+	if t.recent == nil || t.last != bucket {
+		t.last, t.recent = bucket, t.buckets[bucket]
+		if t.recent == nil {
+			t.recent = new([]int64)
+			t.buckets[bucket] = t.recent
+		}
 	}
-	counts[key] += n
+	if missing := len(t.keys) - len(*t.recent); missing > 0 {
+		*t.recent = append(*t.recent, make([]int64, missing)...)
+	}
+	(*t.recent)[key] += n
 }
 
 func (t *tally) key(name string) int {
@@ -134,8 +142,14 @@ func (t *tally) counts() Counts {
 		names[k] = name
 	}
 	for start, counts := range t.buckets {
-		b := Bucket{Start: start, Counts: make(map[string]int64)}
-		for k, n := range counts {
+		size := 0
+		for _, n := range *counts {
+			if n > 0 {
+				size++
+			}
+		}
+		b := Bucket{Start: start, Counts: make(map[string]int64, size)}
+		for k, n := range *counts {
 			if n > 0 {
 				b.Counts[names[k]] = n
 			}
@@ -207,23 +221,41 @@ func (t *tally) wholeHours(c *columns) bool {
 // codeKeys gives the key under which each code counts.
 func (t *tally) codeKeys(c *columns) ([]int, error) {
 	keys := make([]int, c.codeCount)
-	var err error
 	for code := range keys {
-		name := ""
 		switch t.q.By {
-		case ByType:
-			name, err = c.types.at(uint32(c.codeType.value(code)))
-		case ByKind:
-			name, err = c.kinds.at(uint32(c.codeKind.value(code)))
+		case ByNone:
+			keys[code] = t.key("")
 		case BySeverity:
-			name = c.severity(code).String()
+			keys[code] = t.key(c.severity(code).String())
 		}
-		if err != nil {
-			return nil, err
-		}
-		keys[code] = t.key(name)
 	}
-	return keys, nil
+	switch t.q.By {
+	case ByType:
+		return keys, t.valueKeys(c.types, &c.codeType, keys)
+	case ByKind:
+		return keys, t.valueKeys(c.kinds, &c.codeKind, keys)
+	default:
+		return keys, nil
+	}
+}
+
+// valueKeys asks the dictionary once for each value, which many codes share.
+func (t *tally) valueKeys(d dictionary, of *column, keys []int) error {
+	known := make(map[int64]int, len(keys))
+	for code := range keys {
+		v := of.value(code)
+		key, ok := known[v]
+		if !ok {
+			name, err := d.at(uint32(v))
+			if err != nil {
+				return err
+			}
+			key = t.key(name)
+			known[v] = key
+		}
+		keys[code] = key
+	}
+	return nil
 }
 
 // rollup counts the whole hours of a segment; it is false when the filter needs
