@@ -153,7 +153,14 @@ func openLedger(fsys vfs.FS, dir, path string) (*ledger, error) {
 		return nil, fmt.Errorf("open the ledger: %w", err)
 	}
 	l := &ledger{file: f, end: end, size: end, entries: entries}
-	err = f.Truncate(end)
+	// Written over itself: what a failed sync left can be read, and is not on disk.
+	text := make([]byte, end)
+	if _, err = f.ReadAt(text, 0); err == nil || errors.Is(err, io.EOF) {
+		_, err = f.WriteAt(text, 0)
+	}
+	if err == nil {
+		err = f.Truncate(end)
+	}
 	if err == nil {
 		err = l.fill(0)
 	}

@@ -14,13 +14,18 @@ import (
 // damagedSuffix marks files that were set aside.
 const damagedSuffix = ".damaged"
 
-// acceptLoss goes on over damage, on an operator's word: what is whole goes into
-// segments, what is lost into the ledger, and the damaged files are renamed. A
-// crash in between leaves a journal that is still damaged, or whole.
+// acceptLoss goes on over damage, on an operator's word or where nothing is
+// lost: what is whole goes into segments, what is lost into the ledger, and the
+// damaged files are renamed. A crash in between leaves a journal that is still
+// damaged, or whole.
 func (j *Journal) acceptLoss(ctx context.Context, s *state) error {
 	missing := int64(s.last) - s.count
 	if missing < 0 {
 		return fmt.Errorf("%w: %w", ErrDamaged, joinProblems(s.problems()))
+	}
+	// First, since what is written below may get the same names.
+	if err := j.setAside(s.bad); err != nil {
+		return err
 	}
 	j.memory.rotate()
 	for _, t := range slices.Clone(j.sealing) {
@@ -45,18 +50,20 @@ func (j *Journal) acceptLoss(ctx context.Context, s *state) error {
 	if err := j.ledger.add(lost); err != nil {
 		return err
 	}
-	j.o.Logger.WarnContext(ctx, "the loss of events was accepted", "events", missing, "err", joinProblems(s.problems()))
-	return j.setAside(s)
+	j.o.Logger.WarnContext(ctx, "damaged files were set aside", "events_lost", missing, "err", joinProblems(s.problems()))
+	var logs []string
+	for i := range s.log.Damage {
+		if p := s.log.Damage[i].Path; !slices.Contains(logs, p) {
+			logs = append(logs, p)
+		}
+	}
+	s.log.Damage = nil
+	s.log.Files = slices.DeleteFunc(s.log.Files, func(f wal.File) bool { return slices.Contains(logs, f.Path) })
+	return j.setAside(logs)
 }
 
 // setAside renames damaged files, so that nothing is ever deleted unseen.
-func (j *Journal) setAside(s *state) error {
-	paths := slices.Clone(s.bad)
-	for i := range s.log.Damage {
-		if p := s.log.Damage[i].Path; !slices.Contains(paths, p) {
-			paths = append(paths, p)
-		}
-	}
+func (j *Journal) setAside(paths []string) error {
 	for _, p := range paths {
 		if err := j.o.FS.Rename(p, p+damagedSuffix); err != nil {
 			return fmt.Errorf("set a damaged file aside: %w", err)
@@ -65,6 +72,5 @@ func (j *Journal) setAside(s *state) error {
 			return fmt.Errorf("set a damaged file aside: %w", err)
 		}
 	}
-	s.log.Files = slices.DeleteFunc(s.log.Files, func(f wal.File) bool { return slices.Contains(paths, f.Path) })
 	return nil
 }

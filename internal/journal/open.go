@@ -113,7 +113,7 @@ func (j *Journal) recover(ctx context.Context) error {
 		return err
 	}
 	if problems := s.problems(); len(problems) > 0 {
-		if !j.o.AcceptLoss {
+		if !j.o.AcceptLoss && !s.whole() {
 			j.damaged(ctx, problems)
 			return nil
 		}

@@ -17,7 +17,7 @@ import (
 // Problem is something that is not as it was written.
 type Problem struct {
 	Path        string    // the file; empty when no one file is to blame
-	First, Last event.Seq // the sequences concerned; 0 when unknown
+	First, Last event.Seq // the sequences concerned; each 0 when unknown
 	Err         error
 }
 
@@ -27,7 +27,9 @@ func (p *Problem) Error() string {
 	if p.Path != "" {
 		fmt.Fprintf(&b, "%s: ", p.Path)
 	}
-	if p.First != 0 {
+	if p.First != 0 && p.Last == 0 {
+		fmt.Fprintf(&b, "sequences from %d on: ", p.First)
+	} else if p.First != 0 {
 		fmt.Fprintf(&b, "sequences %d to %d: ", p.First, p.Last)
 	}
 	b.WriteString(p.Err.Error())
@@ -90,7 +92,9 @@ func loadSegments(fsys vfs.FS, dir string) (*state, error) {
 		r, err := segment.Open(fsys, path)
 		if err != nil {
 			s.bad = append(s.bad, path)
-			s.other = append(s.other, &Problem{Path: path, Err: err})
+			first, _, _ := strings.Cut(name, "-") // all that is known of it
+			seq, _ := event.ParseSeq(first)
+			s.other = append(s.other, &Problem{Path: path, First: seq, Err: err})
 			continue
 		}
 		s.readers = append(s.readers, r)
@@ -204,6 +208,10 @@ func (s *state) judge() {
 		s.other = append(s.other, &Problem{Err: fmt.Errorf("%d of %d events are missing", missing, s.last)})
 	}
 }
+
+// whole reports whether every event is there, once, and every chain unbroken:
+// a segment that can't be read may still be in the log.
+func (s *state) whole() bool { return int64(s.last) == s.count && len(s.gaps) == 0 }
 
 // problems lists everything that is wrong.
 func (s *state) problems() []*Problem {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -59,8 +60,8 @@ type logFile struct {
 }
 
 // Open continues the log that Scan has read: it cuts a torn end, makes durable
-// what was found (a killed process leaves frames that were never synced), and
-// starts the goroutine that prepares files. Close ends it.
+// what was found (a killed process leaves a frame that was never synced, a
+// failed sync one that is in memory only), and starts the goroutine that prepares files. Close ends it.
 func Open(o Options, found Contents) (*Log, error) {
 	l := &Log{o: o, kick: make(chan struct{}, 1), quit: make(chan struct{})}
 	for i := range found.Files {
@@ -97,7 +98,24 @@ func (l *Log) resume(f *File) error {
 			return fmt.Errorf("cut the torn end of %s: %w", f.Path, err)
 		}
 	}
-	return file.Sync()
+	if err := rewrite(file, f.Final, f.End); err != nil {
+		return fmt.Errorf("make the end of %s durable: %w", f.Path, err)
+	}
+	return nil
+}
+
+// rewrite writes a part of a file over itself and syncs it. A sync alone would
+// not do: after one that failed, the bytes are still to be read, and a second
+// one says yes without writing them. Only the last frame can be in that state.
+func rewrite(f vfs.File, from, to int64) error {
+	b := make([]byte, to-from)
+	if _, err := f.ReadAt(b, from); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if _, err := f.WriteAt(b, from); err != nil {
+		return err
+	}
+	return f.Sync()
 }
 
 func zero(f vfs.File, from, to int64) error {

@@ -21,7 +21,7 @@ type File struct {
 	Generation  uint64
 	Size        int64
 	First, Last event.Seq // 0 when it holds no frame
-	End         int64     // offset behind the last valid frame
+	Final, End  int64     // offsets of the last valid frame and behind it
 	Torn        bool      // an unfinished frame begins at End
 }
 
@@ -100,6 +100,7 @@ func (s *scanner) file(fsys vfs.FS, path string, generation uint64) error {
 		if err := s.frame(&frame, &f); err != nil {
 			return err
 		}
+		f.Final = int64(at)
 		at += n
 		f.End, s.end, s.path = int64(at), int64(at), path
 	}
