@@ -3,6 +3,7 @@ package segment
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"testing"
@@ -85,11 +86,11 @@ func show(n *filter.Node) string {
 	if n == nil {
 		return "all"
 	}
-	text := ""
-	for _, kid := range n.Kids {
-		text += " " + show(kid)
+	kids := make([]string, len(n.Kids))
+	for i, kid := range n.Kids {
+		kids[i] = show(kid)
 	}
-	return gocmp.Diff(nil, []any{n.Op, n.Column, n.Values, n.Min, n.Max, n.Path}) + text
+	return fmt.Sprintf("{%d %d %q %d..%d %q %v}", n.Op, n.Column, n.Values, n.Min, n.Max, n.Path, kids)
 }
 
 // TestVolumeAgrees does the same for counts over time.

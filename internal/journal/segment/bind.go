@@ -223,12 +223,12 @@ func (b *binder) inCodes(d dictionary, of *column, values []string) (bound, erro
 func (b *binder) code(holds func(code int) bool) bound {
 	c := b.v.cols()
 	table := make([]bool, c.codeCount)
-	any, all := false, true
+	some, all := false, true
 	for code := range table {
 		table[code] = holds(code)
-		any, all = any || table[code], all && table[code]
+		some, all = some || table[code], all && table[code]
 	}
-	if any == all {
+	if some == all {
 		return fixedBool(all)
 	}
 	return bound{op: filter.OpIn, col: &c.code, table: table}
@@ -241,6 +241,7 @@ type place struct {
 	block, from, to int
 	coarse          bool // leave the columns alone
 	body            []byte
+	excerpt         bool // body is only the end of it, from data on
 	walk            *walker
 }
 
@@ -271,17 +272,11 @@ func (n *bound) eval(p *place) outcomes {
 		if p.coarse {
 			return outcomes{t: all, f: all}
 		}
-		bits := uint64(0)
-		if n.single {
-			bits = n.col.equal(uint64(len(n.table)-1), p.from, p.to)
-		} else {
-			bits = n.col.member(n.table, p.from, p.to)
-		}
-		return outcomes{t: bits, f: all &^ bits}
+		return n.evalIn(p, all)
 	case filter.OpTime:
 		return n.evalTime(p, all)
 	case filter.OpData:
-		return broadcast(n.inData(n.blocks.has(p.block) && p.mayHold(n.inBody)), all)
+		return broadcast(n.inData(n.blocks.has(p.block) && (n.exact && p.excerpt || p.mayHold(n.inBody))), all)
 	default: // OpText
 		return broadcast(n.inData(n.blocks.has(p.block) && p.mayHold(func(body []byte) bool {
 			return p.walk.holdsText(body, n.value, p.body != nil)
@@ -314,6 +309,11 @@ func (n *bound) inData(possible bool) filter.Outcome {
 	return o
 }
 
+// asksData reports a condition on data, or on the id.
+func (n *bound) asksData() bool {
+	return n.op == filter.OpData || n.op == filter.OpText || slices.ContainsFunc(n.kids, func(k bound) bool { return k.asksData() })
+}
+
 // possible evaluates about the source as a whole, as one event.
 func (n *bound) possible() outcomes {
 	switch n.op {
@@ -338,6 +338,16 @@ func (n *bound) possible() outcomes {
 	default:
 		return broadcast(n.inData(!n.blocks.empty()), 1)
 	}
+}
+
+func (n *bound) evalIn(p *place, all uint64) outcomes {
+	var bits uint64
+	if n.single {
+		bits = n.col.equal(uint64(len(n.table)-1), p.from, p.to)
+	} else {
+		bits = n.col.member(n.table, p.from, p.to)
+	}
+	return outcomes{t: bits, f: all &^ bits}
 }
 
 func (n *bound) evalTime(p *place, all uint64) outcomes {

@@ -26,6 +26,7 @@ type cursor struct {
 	loaded       int    // the block in bodies; -1 for none
 	bodies       *bodies
 	place        place
+	inData       bool // the plan asks about data
 	ended        bool
 	frontier     event.Seq // nothing that comes earlier in order is left
 	blocks, seen int
@@ -42,6 +43,7 @@ func openCursor(s Source, q *Query, walk *walker) (*cursor, []error, error) {
 	if c.plan, err = b.bindQuery(q); err != nil {
 		return nil, nil, err
 	}
+	c.inData = c.plan.asksData()
 	c.hi = c.c.n
 	if q.Above != 0 {
 		c.lo = c.c.from(q.Above + 1)
@@ -126,6 +128,15 @@ func (c *cursor) take() (hit Hit, ok bool, err error) {
 		c.loaded = c.block
 		err = c.v.load(c.block, c.bodies)
 	}
+	sure := c.sure&bit != 0
+	if err == nil && !sure && c.inData {
+		possible, problem := c.glance(row)
+		if problem == nil && !possible {
+			c.advance()
+			return hit, false, nil
+		}
+		err = problem
+	}
 	if err == nil {
 		hit.Recorded, hit.Body, err = c.v.body(row, c.bodies)
 	}
@@ -134,9 +145,22 @@ func (c *cursor) take() (hit Hit, ok bool, err error) {
 		c.advance()
 		return hit, false, err
 	}
-	ok = c.sure&bit != 0 || c.matches(row, &hit)
+	ok = sure || c.matches(row, &hit)
 	c.advance()
 	return hit, ok, nil
+}
+
+// glance looks only at the data, which is cheaper to have than a whole body.
+func (c *cursor) glance(row int) (bool, error) {
+	data, err := c.v.data(row, c.bodies)
+	if err != nil {
+		return false, err
+	}
+	p := &c.place
+	p.from, p.to, p.body, p.excerpt = row, row+1, data, true
+	o := c.plan.eval(p)
+	p.excerpt = false
+	return o.t != 0, nil
 }
 
 // matches looks into an event's body, and asks the filter itself if need be.

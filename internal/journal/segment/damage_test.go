@@ -262,11 +262,19 @@ func FuzzPack(f *testing.F) {
 		a := attributes{source: source, typ: typ, time: at, severity: 9, expiry: at}
 		var p packer
 		p.pack(body, &a)
-		got, err := unpack(nil, p.text, p.ids, &a)
+		have := func() (*attributes, error) { return &a, nil }
+		got, err := unpack(nil, p.text, p.ids, have)
 		if err != nil || !bytes.Equal(got, body) {
 			t.Fatalf("%v\n%q\n%q", err, got, body)
 		}
-		_, _ = unpack(nil, body, []byte(source), &a) // must not panic
+		_, _ = unpack(nil, body, []byte(source), have) // must not panic
+		text, ids, err := dataTail(p.text, p.ids)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tail, err := unpack(nil, text, ids, have); err != nil || !bytes.HasSuffix(body, tail) {
+			t.Fatalf("%v\n%q is not the end of\n%q", err, tail, body)
+		}
 	})
 }
 

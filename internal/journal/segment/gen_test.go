@@ -3,6 +3,7 @@ package segment
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,7 +21,6 @@ type generator struct {
 	step              time.Duration
 	seq               event.Seq
 	buf               []byte
-	events            []event.Event
 }
 
 const word = "open repository lock unable create backend already locked process root nightly offsite snapshot volume mount device error timeout refused connection reset peer certificate expires domain handshake verify chain upload download transfer quota exceeded user login failed attempt address blocked rule matched"
@@ -34,12 +34,12 @@ func newGenerator(seed uint64, step time.Duration) *generator {
 }
 
 func (g *generator) words(n int) string {
-	text := ""
+	var text strings.Builder
 	for range n {
 		i := g.r.IntN(len(word) - 12)
-		text += word[i:i+6+g.r.IntN(6)] + " "
+		text.WriteString(word[i:i+6+g.r.IntN(6)] + " ")
 	}
-	return text
+	return text.String()
 }
 
 func (g *generator) uuid() string {

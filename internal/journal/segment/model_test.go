@@ -185,8 +185,8 @@ func someRecord(r *rand.Rand, seq event.Seq) *record {
 }
 
 // someStore spreads events over segments and a table.
-func someStore(t testing.TB, seed uint64) ([]*record, []Source) {
-	t.Helper()
+func someStore(tb testing.TB, seed uint64) ([]*record, []Source) {
+	tb.Helper()
 	r := rand.New(rand.NewPCG(seed, 2))
 	var records []*record
 	var sources []Source
@@ -201,7 +201,7 @@ func someStore(t testing.TB, seed uint64) ([]*record, []Source) {
 		if r.IntN(4) == 0 {
 			sources = append(sources, table)
 		} else {
-			sources = append(sources, writeAll(t, t.TempDir(), table)...)
+			sources = append(sources, writeAll(tb, tb.TempDir(), table)...)
 		}
 	}
 	r.Shuffle(len(sources), func(i, j int) { sources[i], sources[j] = sources[j], sources[i] })

@@ -223,8 +223,42 @@ func appendHex(dst, ids []byte) []byte {
 	return dst
 }
 
-// unpack appends the body that pack was given.
-func unpack(dst, text, ids []byte, a *attributes) ([]byte, error) {
+// dataMark begins the data of a stored body; pack leaves it as it is.
+const dataMark = `,"data":`
+
+// dataTail cuts a packed body in front of its data; nothing is left where there
+// is none.
+func dataTail(text, ids []byte) (_, _ []byte, err error) {
+	at := bytes.Index(text, []byte(dataMark))
+	if at < 0 {
+		return nil, nil, nil
+	}
+	for head := text[:at]; ; {
+		i := bytes.IndexByte(head, mark)
+		if i < 0 {
+			return text[at:], ids, nil
+		}
+		if i+1 >= len(head) {
+			return nil, nil, errPacked
+		}
+		n := 0
+		switch op := head[i+1]; {
+		case op == opUUID:
+			n = 16
+		case op == opHex && i+2 < len(head):
+			n = int(head[i+2])
+			i++
+		}
+		if n > len(ids) {
+			return nil, nil, errPacked
+		}
+		head, ids = head[i+2:], ids[n:]
+	}
+}
+
+// unpack appends the body that pack was given. It asks for the attributes only
+// when it meets one.
+func unpack(dst, text, ids []byte, attributes func() (*attributes, error)) ([]byte, error) {
 	for start := len(dst); ; {
 		i := bytes.IndexByte(text, mark)
 		if i < 0 {
@@ -247,11 +281,7 @@ func unpack(dst, text, ids []byte, a *attributes) ([]byte, error) {
 			if len(ids) < 16 {
 				return dst, errPacked
 			}
-			dst = append(appendHex(dst, ids[:4]), '-')
-			dst = append(appendHex(dst, ids[4:6]), '-')
-			dst = append(appendHex(dst, ids[6:8]), '-')
-			dst = append(appendHex(dst, ids[8:10]), '-')
-			dst = appendHex(dst, ids[10:16])
+			dst = appendUUID(dst, ids)
 			ids = ids[16:]
 		case opHex:
 			if len(text) == 0 || len(ids) < int(text[0]) {
@@ -261,9 +291,21 @@ func unpack(dst, text, ids []byte, a *attributes) ([]byte, error) {
 			dst = appendHex(dst, ids[:n])
 			text, ids = text[1:], ids[n:]
 		default:
+			a, err := attributes()
+			if err != nil {
+				return dst, err
+			}
 			if dst = appendAttribute(dst, op, a); dst == nil {
 				return nil, errPacked
 			}
 		}
 	}
+}
+
+func appendUUID(dst, ids []byte) []byte {
+	dst = append(appendHex(dst, ids[:4]), '-')
+	dst = append(appendHex(dst, ids[4:6]), '-')
+	dst = append(appendHex(dst, ids[6:8]), '-')
+	dst = append(appendHex(dst, ids[8:10]), '-')
+	return appendHex(dst, ids[10:16])
 }

@@ -12,7 +12,7 @@ type readerView struct {
 	columns
 	r     *Reader
 	index []byte
-	data  [eventColumns][]byte
+	raws  [eventColumns][]byte
 	dicts [5]lazyDictionary
 }
 
@@ -72,7 +72,7 @@ func (r *Reader) view() (*readerView, error) {
 			if c.data, err = r.store.at(f.columns[k].offset, uint64(c.width*f.info.Count)); err != nil {
 				return nil, err
 			}
-			v.data[k] = c.data
+			v.raws[k] = c.data
 		} else {
 			c.data = codes[f.columns[k].offset:][:c.width*f.codes]
 		}
@@ -103,7 +103,7 @@ func (v *readerView) check(block int) error {
 		return nil
 	}
 	e := v.entry(block)
-	if columnsCRC(r.foot, block, func(k int) []byte { return v.data[k] }) != e.crcColumns {
+	if columnsCRC(r.foot, block, func(k int) []byte { return v.raws[k] }) != e.crcColumns {
 		return errCRC
 	}
 	r.blocks[block/64].Or(1 << (block % 64))
@@ -165,12 +165,32 @@ func (v *readerView) load(block int, b *bodies) error {
 
 func (v *readerView) body(row int, b *bodies) (int64, []byte, error) {
 	p := &b.block.rows[row%blockRows]
-	a, err := v.attributes(row)
-	if err != nil {
-		return 0, nil, err
-	}
-	b.buf, err = unpack(b.buf[:0], b.block.text[p.text:p.textEnd], b.block.ids[p.ids:p.idsEnd], &a)
+	err := v.unpack(row, b, b.block.text[p.text:p.textEnd], b.block.ids[p.ids:p.idsEnd])
 	return p.recorded, b.buf, err
+}
+
+func (v *readerView) data(row int, b *bodies) ([]byte, error) {
+	p := &b.block.rows[row%blockRows]
+	text, ids, err := dataTail(b.block.text[p.text:p.textEnd], b.block.ids[p.ids:p.idsEnd])
+	if err == nil {
+		err = v.unpack(row, b, text, ids)
+	}
+	return b.buf, err
+}
+
+func (v *readerView) unpack(row int, b *bodies, text, ids []byte) (err error) {
+	known := false
+	var a attributes
+	b.buf, err = unpack(b.buf[:0], text, ids, func() (*attributes, error) {
+		if known {
+			return &a, nil
+		}
+		known = true
+		var err error
+		a, err = v.attributes(row)
+		return &a, err
+	})
+	return err
 }
 
 func (v *readerView) attributes(row int) (a attributes, err error) {
@@ -217,12 +237,11 @@ func (v *readerView) verifyBlock(block int, chain Hash) (e blockEntry, err error
 			if err != nil {
 				return err
 			}
-			if seq := v.seqAt(i); seq <= before {
+			seq := v.seqAt(i)
+			if seq <= before {
 				return errSection
-			} else {
-				before = seq
 			}
-			chain = h.next(chain, before, recorded, body)
+			chain, before = h.next(chain, seq, recorded, body), seq
 		}
 		if chain != e.hash {
 			return errChain

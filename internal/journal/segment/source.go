@@ -55,12 +55,17 @@ func (c *columns) from(seq event.Seq) int {
 
 // view is a source as one search reads it.
 type view interface {
+	index
 	reading
 	cols() *columns
 	// times gives bounds of the times in a block.
 	times(block int) (low, high int64)
 	// check makes sure that the block's columns are what was written.
 	check(block int) error
+}
+
+// index is how a view narrows conditions on data.
+type index interface {
 	// pairs and text narrow the blocks that can hold a value at a path of data,
 	// or a lower-cased text.
 	pairs(hashes ...uint64) (blockSet, error)
@@ -76,6 +81,9 @@ type reading interface {
 	load(block int, b *bodies) error
 	// body gives one event of the block that was loaded last, until the next call.
 	body(row int, b *bodies) (recorded int64, body []byte, err error)
+	// data gives the end of the body that body would give, from data on or from
+	// further ahead; it is quicker.
+	data(row int, b *bodies) ([]byte, error)
 }
 
 // bodies is a decompressed block, with the buffers that the next one uses again.

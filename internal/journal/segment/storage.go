@@ -12,7 +12,7 @@ import (
 // storage is the content of a segment: mapped into memory where the file is a
 // real one, else read piece by piece.
 type storage struct {
-	file   vfs.File
+	file   vfs.File // nil where it is mapped: the mapping outlives it, and files in use are few
 	mapped []byte
 	size   uint64
 }
@@ -26,7 +26,8 @@ func openStorage(file vfs.File) (storage, error) {
 	if f, ok := file.(interface{ Fd() uintptr }); ok && size > 0 {
 		// Where mapping fails, as it does on some network file systems, reading works.
 		if m, err := unix.Mmap(int(f.Fd()), 0, int(size), unix.PROT_READ, unix.MAP_SHARED); err == nil {
-			s.mapped = m
+			_ = file.Close() // nothing was written through it
+			return storage{mapped: m, size: s.size}, nil
 		}
 	}
 	return s, nil
@@ -49,11 +50,10 @@ func (s *storage) at(offset, n uint64) ([]byte, error) {
 }
 
 func (s *storage) close() error {
-	var err error
 	if s.mapped != nil {
-		err = unix.Munmap(s.mapped)
+		return unix.Munmap(s.mapped)
 	}
-	return errors.Join(err, s.file.Close())
+	return s.file.Close()
 }
 
 var errFault = errors.New("the file could not be read where it is mapped into memory")

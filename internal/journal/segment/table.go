@@ -223,6 +223,8 @@ func (v *tableView) body(i int, _ *bodies) (recorded int64, body []byte, err err
 	return v.rows[i].recorded, v.stored(i), nil
 }
 
+func (v *tableView) data(i int, _ *bodies) ([]byte, error) { return v.stored(i), nil }
+
 func (c *column) add4(v uint32) { c.data = binary.LittleEndian.AppendUint32(c.data, v) }
 
 func (c *column) add8(v int64) { c.data = binary.LittleEndian.AppendUint64(c.data, uint64(v)) }

@@ -7,7 +7,7 @@ import (
 )
 
 // holdsText reports whether a string in the data of a stored body (or, where
-// one is false, of several) can hold a lower-cased text, ignoring case. It may
+// one is false, of several bodies) can hold a lower-cased text, ignoring case. It may
 // say yes too often.
 func (w *walker) holdsText(body, needle []byte, one bool) bool {
 	if !ascii(needle) || containsFold(body, needle) {
@@ -20,7 +20,7 @@ func (w *walker) holdsText(body, needle []byte, one bool) bool {
 		return true
 	}
 	found := false
-	known := w.walk(body, func(uint64) {}, func(text []byte) { found = found || bytes.Contains(text, needle) })
+	known := w.walkData(dataOf(body), func(uint64) {}, func(text []byte) { found = found || bytes.Contains(text, needle) })
 	return found || !known
 }
 

@@ -375,10 +375,7 @@ func (t *tally) scan(ctx context.Context, src Source, keys []int, since, until i
 			t.problem(src, first, last, err)
 			continue
 		}
-		for rows := c.rows & c.sure; rows != 0; rows &= rows - 1 {
-			t.row(c, keys, c.base+bits.TrailingZeros64(rows))
-		}
-		c.rows &^= c.sure
+		t.sure(c, keys)
 		for c.advance(); c.rows != 0; {
 			row := c.row()
 			_, ok, err := c.take()
@@ -394,6 +391,32 @@ func (t *tally) scan(ctx context.Context, src Source, keys []int, since, until i
 		}
 	}
 	return nil
+}
+
+// sure counts the rows of a block that need no further look; most blocks lie in
+// one bucket.
+func (t *tally) sure(c *cursor, keys []int) {
+	rows := c.rows & c.sure
+	c.rows &^= c.sure
+	if rows == 0 {
+		return
+	}
+	low, high := c.v.times(c.block)
+	low, high = max(low, c.q.Since), min(high, c.q.Until)
+	bucket := t.bucket(low)
+	if bucket != t.bucket(high) {
+		for ; rows != 0; rows &= rows - 1 {
+			t.row(c, keys, c.base+bits.TrailingZeros64(rows))
+		}
+		return
+	}
+	t.add(bucket, 0, 0) // makes room for every key
+	counts := *t.recent
+	for ; rows != 0; rows &= rows - 1 {
+		if code := c.c.code.value(c.base + bits.TrailingZeros64(rows)); code < int64(len(keys)) {
+			counts[keys[code]]++
+		}
+	}
 }
 
 func (t *tally) row(c *cursor, keys []int, row int) {

@@ -103,12 +103,11 @@ func isInt(number []byte) bool {
 // nil when there is none. The bytes `,"data":` can't occur before it: attributes
 // are scalars, and in a string the quotes would be escaped.
 func dataOf(body []byte) []byte {
-	const member = `,"data":`
-	i := bytes.Index(body, []byte(member))
-	if i < 0 || i+len(member) >= len(body) {
+	i := bytes.Index(body, []byte(dataMark))
+	if i < 0 || i+len(dataMark) >= len(body) {
 		return nil
 	}
-	return body[i+len(member) : len(body)-1]
+	return body[i+len(dataMark) : len(body)-1]
 }
 
 // idOf gives the id of a stored body, which comes first; nil when it is not
@@ -135,7 +134,11 @@ func (w *walker) walk(body []byte, pair func(uint64), text func([]byte)) bool {
 		return false
 	}
 	pair(pairHash(pathHash(fnvOffset, []byte(idPath)), id))
-	data := dataOf(body)
+	return w.walkData(dataOf(body), pair, text)
+}
+
+// walkData is walk for the data alone, which may be nil.
+func (w *walker) walkData(data []byte, pair func(uint64), text func([]byte)) bool {
 	if data == nil {
 		return true
 	}
