@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -109,7 +110,7 @@ func BenchmarkAppend(b *testing.B) {
 		b.Run(shape.name, func(b *testing.B) {
 			var rate, group, limit float64
 			for i := range b.N {
-				dir := filepath.Join(b.TempDir(), fmt.Sprint(i))
+				dir := filepath.Join(b.TempDir(), strconv.Itoa(i))
 				r, g := load(b, dir, shape.producers, shape.batch, shape.total)
 				rate, group = rate+r, group+g
 				limit += bound(b, dir, g, shape.total)

@@ -191,7 +191,7 @@ func TestMissingSegment(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := journal.VerifyDir(t.Context(), fsys, o.Dir, journal.VerifyOptions{})
-	if p, ok := errors.AsType[*journal.Problem](err); !ok || p == nil {
+	if p, ok := errors.AsType[*journal.ProblemError](err); !ok || p == nil {
 		t.Fatalf("verify: %v, want a Problem", err)
 	}
 	j = open(t, o)

@@ -96,18 +96,18 @@ func (d *dedupe) add(seq event.Seq, key segment.Key) error {
 	return d.put(seq, key)
 }
 
-// load takes the key of an older sequence while the table is rebuilt. It
-// reports whether the window reaches that far back.
-func (d *dedupe) load(seq event.Seq, key segment.Key) (bool, error) {
+// load takes the key of an older sequence while the table is rebuilt, unless
+// the window does not reach that far back.
+func (d *dedupe) load(seq event.Seq, key segment.Key) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if seq > d.last {
 		d.advance(seq)
 	}
 	if uint64(d.last-seq) >= d.window {
-		return false, nil
+		return nil
 	}
-	return true, d.put(seq, key)
+	return d.put(seq, key)
 }
 
 // begin makes seq the newest sequence and room for the keys before it, so that

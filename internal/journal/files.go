@@ -177,7 +177,8 @@ func (f *files) Release(seq event.Seq) error { return f.log.Release(seq) }
 func (f *files) Close() error {
 	if f.syncs != nil {
 		close(f.syncs)
-		<-f.synced
+		for range f.synced { //nolint:revive // waits until the goroutine has ended
+		}
 	}
 	f.seen.close()
 	return f.log.Close()

@@ -40,7 +40,7 @@ func classify(e *event.Event) segment.Class {
 	return segment.Default
 }
 
-func open(t testing.TB, o journal.Options) *journal.Journal {
+func open(t *testing.T, o journal.Options) *journal.Journal {
 	t.Helper()
 	j, err := journal.Open(t.Context(), o)
 	if err != nil {
@@ -54,7 +54,7 @@ func open(t testing.TB, o journal.Options) *journal.Journal {
 	return j
 }
 
-func closeJournal(t testing.TB, j *journal.Journal) {
+func closeJournal(t *testing.T, j *journal.Journal) {
 	t.Helper()
 	if err := j.Close(); err != nil {
 		t.Fatalf("close: %v", err)
@@ -74,7 +74,7 @@ func typed(id string, typ event.Type) event.Event {
 	return e
 }
 
-func appendAll(t testing.TB, j *journal.Journal, events ...event.Event) []journal.Result {
+func appendAll(t *testing.T, j *journal.Journal, events ...event.Event) []journal.Result {
 	t.Helper()
 	results, err := j.Append(t.Context(), events)
 	if err != nil {
@@ -84,7 +84,7 @@ func appendAll(t testing.TB, j *journal.Journal, events ...event.Event) []journa
 }
 
 // ids reads the whole journal through After, and checks that sequences rise.
-func ids(t testing.TB, j *journal.Journal) []string {
+func ids(t *testing.T, j *journal.Journal) []string {
 	t.Helper()
 	var out []string
 	var seq event.Seq
@@ -110,7 +110,7 @@ func ids(t testing.TB, j *journal.Journal) []string {
 	}
 }
 
-func verify(t testing.TB, j *journal.Journal) journal.Report {
+func verify(t *testing.T, j *journal.Journal) journal.Report {
 	t.Helper()
 	report, err := j.Verify(t.Context(), journal.VerifyOptions{})
 	if err != nil {

@@ -36,8 +36,8 @@ type Removed struct {
 	Lost    bool // not by retention: an operator has accepted the loss
 }
 
-// removedJSON is an entry as it stands in the ledger, one a line behind its
-// CRC-32C in hex.
+// removedJSON is an entry as it stands in the ledger: a line for each removal,
+// with its CRC-32C in hex and an array of entries.
 type removedJSON struct {
 	Class string    `json:"class"`
 	First event.Seq `json:"first"`
@@ -101,8 +101,9 @@ type ledger struct {
 	entries []Removed
 }
 
-// readLedger reads the file; end is where its whole lines end. A line that is
-// cut short at the end was never acknowledged; any other bad one is damage.
+// readLedger reads the file; end is where its whole lines end. What follows was
+// never acknowledged, and may be torn, unless there is a whole line behind it:
+// then it is damage.
 func readLedger(fsys vfs.FS, path string) (entries []Removed, end int64, err error) {
 	text, err := readFile(fsys, path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -113,30 +114,32 @@ func readLedger(fsys vfs.FS, path string) (entries []Removed, end int64, err err
 	}
 	for int(end) < len(text) {
 		line, rest, whole := bytes.Cut(text[end:], []byte("\n"))
-		r, ok := parseLine(line)
+		removed, ok := parseLine(line)
 		if !whole || !ok {
-			if len(bytes.Trim(rest, "\n\x00")) > 0 {
-				return entries, end, fmt.Errorf("%w: %s: the line at offset %d is altered", ErrDamaged, path, end)
+			for later := range bytes.Lines(rest) {
+				if _, ok := parseLine(bytes.TrimSuffix(later, []byte("\n"))); ok {
+					return entries, end, fmt.Errorf("%w: %s: the line at offset %d is altered", ErrDamaged, path, end)
+				}
 			}
 			return entries, end, nil
 		}
-		entries = append(entries, r)
+		entries = append(entries, removed...)
 		end += int64(len(line)) + 1
 	}
 	return entries, end, nil
 }
 
-func parseLine(line []byte) (Removed, bool) {
-	var r Removed
+func parseLine(line []byte) ([]Removed, bool) {
+	var removed []Removed
 	sum, text, ok := bytes.Cut(line, []byte(" "))
 	if !ok {
-		return r, false
+		return nil, false
 	}
 	crc, err := strconv.ParseUint(string(sum), 16, 32)
 	if err != nil || uint32(crc) != crc32.Checksum(text, crc32.MakeTable(crc32.Castagnoli)) {
-		return r, false
+		return nil, false
 	}
-	return r, json.Unmarshal(text, &r) == nil
+	return removed, json.Unmarshal(text, &removed) == nil
 }
 
 // openLedger cuts a torn end and makes durable what was found.
@@ -184,16 +187,16 @@ func (l *ledger) fill(need int) error {
 	return err
 }
 
-// add makes entries durable.
+// add makes entries durable, all or none.
 func (l *ledger) add(entries []Removed) error {
-	var text []byte
-	for i := range entries {
-		line, err := json.Marshal(entries[i])
-		if err != nil {
-			return fmt.Errorf("write the ledger: %w", err)
-		}
-		text = fmt.Appendf(text, "%08x %s\n", crc32.Checksum(line, crc32.MakeTable(crc32.Castagnoli)), line)
+	if len(entries) == 0 {
+		return nil
 	}
+	line, err := json.Marshal(entries)
+	if err != nil {
+		return fmt.Errorf("write the ledger: %w", err)
+	}
+	text := fmt.Appendf(nil, "%08x %s\n", crc32.Checksum(line, crc32.MakeTable(crc32.Castagnoli)), line)
 	if _, err := l.file.WriteAt(text, l.end); err != nil {
 		return fmt.Errorf("write the ledger: %w", err)
 	}
@@ -214,7 +217,7 @@ func readFile(fsys vfs.FS, path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	size, err := f.Size()
 	if err != nil {
 		return nil, err

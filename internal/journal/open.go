@@ -137,7 +137,7 @@ func (j *Journal) replay(ctx context.Context, s *state) error {
 		if err := replayed(&e, r, seq, f.Recorded); err != nil {
 			j.o.Logger.WarnContext(ctx, "an event in the log can't be decoded; it is kept as it is", "sequence", seq, "err", err)
 		}
-		if _, err := j.seen.load(seq, r.Key); err != nil {
+		if err := j.seen.load(seq, r.Key); err != nil {
 			failed = err
 		}
 		if m.full() {
@@ -174,7 +174,7 @@ func (j *Journal) rebuildDedupe(ctx context.Context, s *state) error {
 		}
 		var failed error
 		damage := r.Keys(func(seq event.Seq, key segment.Key) bool {
-			_, failed = j.seen.load(seq, key)
+			failed = j.seen.load(seq, key)
 			return failed == nil
 		})
 		if failed != nil {
@@ -188,7 +188,7 @@ func (j *Journal) rebuildDedupe(ctx context.Context, s *state) error {
 }
 
 // damaged makes a journal that only reads.
-func (j *Journal) damaged(ctx context.Context, problems []*Problem) {
+func (j *Journal) damaged(ctx context.Context, problems []*ProblemError) {
 	err := fmt.Errorf("%w: %w", ErrDamaged, joinProblems(problems))
 	j.stop.Store(&err)
 	j.o.Logger.ErrorContext(ctx, "the journal is damaged and accepts no events until an operator accepts the loss", "err", err)

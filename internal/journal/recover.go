@@ -14,15 +14,15 @@ import (
 	"github.com/tocsin-events/tocsin/internal/journal/wal"
 )
 
-// Problem is something that is not as it was written.
-type Problem struct {
+// ProblemError is something that is not as it was written.
+type ProblemError struct {
 	Path        string    // the file; empty when no one file is to blame
 	First, Last event.Seq // the sequences concerned; each 0 when unknown
 	Err         error
 }
 
 // Error names file and sequences.
-func (p *Problem) Error() string {
+func (p *ProblemError) Error() string {
 	var b strings.Builder
 	if p.Path != "" {
 		fmt.Fprintf(&b, "%s: ", p.Path)
@@ -37,7 +37,7 @@ func (p *Problem) Error() string {
 }
 
 // Unwrap gives the cause.
-func (p *Problem) Unwrap() error { return p.Err }
+func (p *ProblemError) Unwrap() error { return p.Err }
 
 var errChain = errors.New("the hash chain is broken: events are missing or altered")
 
@@ -62,7 +62,7 @@ type state struct {
 	last    event.Seq
 	newest  int64 // the last time of recording in the log
 	gaps    []link
-	other   []*Problem
+	other   []*ProblemError
 	log     wal.Contents
 }
 
@@ -94,7 +94,7 @@ func loadSegments(fsys vfs.FS, dir string) (*state, error) {
 			s.bad = append(s.bad, path)
 			first, _, _ := strings.Cut(name, "-") // all that is known of it
 			seq, _ := event.ParseSeq(first)
-			s.other = append(s.other, &Problem{Path: path, First: seq, Err: err})
+			s.other = append(s.other, &ProblemError{Path: path, First: seq, Err: err})
 			continue
 		}
 		s.readers = append(s.readers, r)
@@ -200,12 +200,12 @@ func (s *state) judge() {
 	}
 	for i := range s.log.Damage {
 		d := &s.log.Damage[i]
-		s.other = append(s.other, &Problem{Path: d.Path, First: d.After + 1, Last: d.Before - 1, Err: d})
+		s.other = append(s.other, &ProblemError{Path: d.Path, First: d.After + 1, Last: d.Before - 1, Err: d})
 	}
 	if missing < 0 {
-		s.other = append(s.other, &Problem{Err: fmt.Errorf("%d events more than sequences", -missing)})
+		s.other = append(s.other, &ProblemError{Err: fmt.Errorf("%d events more than sequences", -missing)})
 	} else {
-		s.other = append(s.other, &Problem{Err: fmt.Errorf("%d of %d events are missing", missing, s.last)})
+		s.other = append(s.other, &ProblemError{Err: fmt.Errorf("%d of %d events are missing", missing, s.last)})
 	}
 }
 
@@ -214,16 +214,16 @@ func (s *state) judge() {
 func (s *state) whole() bool { return int64(s.last) == s.count && len(s.gaps) == 0 }
 
 // problems lists everything that is wrong.
-func (s *state) problems() []*Problem {
+func (s *state) problems() []*ProblemError {
 	all := slices.Clone(s.other)
 	for i := range s.gaps {
 		g := &s.gaps[i]
-		all = append(all, &Problem{g.path, g.first, g.last, errChain})
+		all = append(all, &ProblemError{g.path, g.first, g.last, errChain})
 	}
 	return all
 }
 
-func joinProblems(problems []*Problem) error {
+func joinProblems(problems []*ProblemError) error {
 	errs := make([]error, len(problems))
 	for i, p := range problems {
 		errs[i] = p

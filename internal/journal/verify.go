@@ -31,7 +31,7 @@ type Report struct {
 	Segments int
 	Last     event.Seq
 	Ends     [classes]Head
-	Problems []*Problem
+	Problems []*ProblemError
 	// Unproven are the classes whose head lies within what was removed, so that
 	// nothing can be said about it.
 	Unproven []segment.Class
@@ -63,7 +63,7 @@ func (j *Journal) Verify(ctx context.Context, o VerifyOptions) (Report, error) {
 			return err
 		}
 		if j.log != nil && s.ends != j.memory.ends {
-			s.other = append(s.other, &Problem{Path: logDir, Err: errMemory})
+			s.other = append(s.other, &ProblemError{Path: logDir, Err: errMemory})
 		}
 		return nil
 	}
@@ -94,7 +94,7 @@ func VerifyDir(ctx context.Context, fsys vfs.FS, dir string, o VerifyOptions) (R
 	if err != nil {
 		return Report{}, fmt.Errorf("verify: %w", err)
 	}
-	defer lock.Close()
+	defer func() { _ = lock.Close() }()
 	if o.PublicKey == nil {
 		o.PublicKey = id.key.Public().(ed25519.PublicKey)
 	}
@@ -164,9 +164,9 @@ func (v *verifier) run(ctx context.Context) (Report, error) {
 	return report, joinProblems(report.Problems)
 }
 
-func segmentProblem(r *segment.Reader, err error) *Problem {
+func segmentProblem(r *segment.Reader, err error) *ProblemError {
 	in := r.Info()
-	p := &Problem{Path: in.Path, First: in.First, Last: in.Last, Err: err}
+	p := &ProblemError{Path: in.Path, First: in.First, Last: in.Last, Err: err}
 	if d, ok := errors.AsType[*segment.DamageError](err); ok {
 		p.First, p.Last, p.Err = d.First, d.Last, d.Err
 	}
@@ -186,7 +186,7 @@ func (v *verifier) against(ctx context.Context, report *Report) error {
 		return event.Invalidf("the heads are of journal %s; this one is %s", want.Journal, v.id)
 	}
 	if want.Last > v.state.last {
-		report.Problems = append(report.Problems, &Problem{First: v.state.last + 1, Last: want.Last, Err: errHead})
+		report.Problems = append(report.Problems, &ProblemError{First: v.state.last + 1, Last: want.Last, Err: errHead})
 	}
 	for c, head := range want.Classes {
 		class := segment.Class(c)
@@ -200,7 +200,7 @@ func (v *verifier) against(ctx context.Context, report *Report) error {
 		case err != nil:
 			return err
 		case hash != head.Hash:
-			report.Problems = append(report.Problems, &Problem{Path: path, First: head.Last, Last: head.Last, Err: errHead})
+			report.Problems = append(report.Problems, &ProblemError{Path: path, First: head.Last, Last: head.Last, Err: errHead})
 		}
 	}
 	return nil

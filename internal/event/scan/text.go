@@ -95,3 +95,18 @@ func AppendString[T ~string | ~[]byte](dst []byte, text T) []byte {
 	}
 	return append(append(dst, text[from:]...), '"')
 }
+
+// Valid reports what keeps b from being exactly one JSON value; nil if nothing.
+func Valid(b []byte) error {
+	var s Scanner
+	s.Reset(b)
+	for {
+		kind, err := s.Next()
+		if err != nil || kind == End {
+			return err
+		}
+	}
+}
+
+// ValidText reports whether b can be written as a JSON string without loss.
+func ValidText(b []byte) bool { return utf8.Valid(b) }

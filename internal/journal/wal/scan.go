@@ -25,16 +25,16 @@ type File struct {
 	Torn        bool      // an unfinished frame begins at End
 }
 
-// Damage is a place where frames that were there are not any more: valid frames
+// DamageError is a place where frames that were there are not any more: valid frames
 // follow it. The events after After and before Before are lost.
-type Damage struct {
+type DamageError struct {
 	Path          string
 	Offset        int64
 	After, Before event.Seq
 }
 
 // Error names file, offset and sequences.
-func (d *Damage) Error() string {
+func (d *DamageError) Error() string {
 	if d.Before <= d.After {
 		return fmt.Sprintf("%s: damaged at offset %d: event %d follows event %d", d.Path, d.Offset, d.Before, d.After)
 	}
@@ -45,7 +45,7 @@ func (d *Damage) Error() string {
 // Contents is what Scan found, files in the order of their use.
 type Contents struct {
 	Files  []File
-	Damage []Damage
+	Damage []DamageError
 }
 
 // Scan reads all files of the log in dir and calls visit for every valid frame,
@@ -110,7 +110,7 @@ func (s *scanner) file(fsys vfs.FS, path string, generation uint64) error {
 
 func (s *scanner) frame(frame *Frame, f *File) error {
 	if s.last != 0 && frame.First != s.last+1 {
-		d := Damage{Path: s.path, Offset: s.end, After: s.last, Before: frame.First}
+		d := DamageError{Path: s.path, Offset: s.end, After: s.last, Before: frame.First}
 		s.contents.Damage = append(s.contents.Damage, d)
 		if frame.First <= s.last { // a second claim to a sequence: the first one counts
 			return nil
@@ -144,7 +144,7 @@ func readAll(fsys vfs.FS, path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	size, err := f.Size()
 	if err != nil {
 		return nil, err

@@ -59,9 +59,9 @@ func (n *node) crash(choose Chooser) {
 	)
 	mood := choose.IntN(4) // half of the time, each write has a fate of its own
 	for _, w := range append(n.lost, n.pending...) {
-		switch {
-		case mood == loseAll:
-		case mood == keepAll:
+		switch mood {
+		case loseAll:
+		case keepAll:
 			n.durable = w.apply(n.durable)
 		default:
 			n.durable = w.tear(n.durable, choose)

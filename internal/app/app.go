@@ -1,0 +1,281 @@
+// Package app builds a server from its configuration and runs it. It is the
+// composition root: nothing else wires parts together.
+//
+// It promises: New starts nothing that Stop does not end, in the reverse order;
+// Run returns when everything has ended; a shutdown finishes what was accepted
+// and records why; a reload that fails leaves the old configuration at work.
+package app
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tocsin-events/tocsin/internal/catalog"
+	"github.com/tocsin-events/tocsin/internal/config"
+	"github.com/tocsin-events/tocsin/internal/event"
+	"github.com/tocsin-events/tocsin/internal/filter"
+	"github.com/tocsin-events/tocsin/internal/geo"
+	"github.com/tocsin-events/tocsin/internal/identity"
+	"github.com/tocsin-events/tocsin/internal/ingest"
+	"github.com/tocsin-events/tocsin/internal/journal"
+	"github.com/tocsin-events/tocsin/internal/source"
+	"github.com/tocsin-events/tocsin/internal/state"
+	"github.com/tocsin-events/tocsin/internal/telemetry"
+	"github.com/tocsin-events/tocsin/internal/web"
+)
+
+// Options say what to build.
+type Options struct {
+	Version       string
+	Config        config.Config
+	Load          func() (config.Config, error) // reads the configuration again, for a reload
+	AdminPassword string                        // of the first administrator; empty for a new one
+	Log           *slog.Logger
+	AcceptLoss    bool // go on over damage in the journal, see journal.Options
+}
+
+// App is a built server.
+type App struct {
+	o    Options
+	log  *slog.Logger
+	host string
+
+	journal  *journal.Journal
+	state    *state.State
+	catalog  *catalog.Catalog
+	geo      atomic.Pointer[geo.Geo]
+	ingest   *ingest.Ingest
+	outbox   *ingest.Outbox
+	folder   *state.Folder
+	identity *identity.Identity
+	metrics  *telemetry.Metrics
+	web      *web.Server
+	http     *http.Server
+	tcp      net.Listener
+	socket   net.Listener
+	keep     atomic.Pointer[config.Retention]
+
+	// FirstPassword is the first administrator's new password; empty where
+	// there was one already.
+	FirstPassword string
+
+	mu      sync.Mutex // guards those below
+	config  config.Config
+	sources *running
+
+	cleanup []func() error // in the order of acquisition
+}
+
+// New builds a server: it opens the data folder and listens, and answers nobody
+// yet. It is one straight line, because every step depends on earlier ones.
+func New(ctx context.Context, o Options) (_ *App, err error) {
+	a := &App{o: o, log: o.Log, config: o.Config}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.close())
+		}
+	}()
+	c := &o.Config
+	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("data folder: %w", err)
+	}
+	if a.host, err = os.Hostname(); err != nil {
+		return nil, fmt.Errorf("host name: %w", err)
+	}
+	a.metrics = telemetry.NewMetrics(o.Version)
+	a.catalog = catalog.New()
+	a.keep.Store(&c.Retention)
+	a.journal, err = journal.Open(ctx, journal.Options{
+		Dir: filepath.Join(c.Data, "journal"), Logger: a.log.With("component", "journal"),
+		Classify: a.classify, Policy: a.policy, Observer: observer{a.metrics}, AcceptLoss: o.AcceptLoss,
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.defers(a.journal.Close)
+	a.registerJournalMetrics()
+	if a.state, err = state.Open(ctx, state.Options{Dir: c.Data, Source: c.PublicURL, Significant: c.Significant.SourceBase, Logger: a.log.With("component", "state")}); err != nil {
+		return nil, err
+	}
+	a.defers(a.state.Close)
+	if err := web.LoadTypes(ctx, a.state, a.catalog); err != nil {
+		return nil, err
+	}
+	g, err := geo.Open(geo.Files(c.Geo), a.log.With("component", "geo"))
+	if err != nil {
+		return nil, err
+	}
+	a.geo.Store(g)
+	a.ingest = ingest.New(ingest.Options{
+		Journal: a.journal, Catalog: a.catalog, Enrich: func(e *event.Event) { a.geo.Load().Enrich(e) }, Unknown: ingest.Policy(c.Ingest.Unknown),
+		Bases: []string{c.PublicURL, c.Significant.SourceBase}, Count: a.count, Log: a.eventLog(),
+	})
+	a.outbox = ingest.NewOutbox(a.ingest, a.state, a.log.With("component", "outbox"))
+	a.folder = state.NewFolder(a.state)
+	key, err := state.OpenKey(c.Data)
+	if err != nil {
+		return nil, err
+	}
+	a.identity = identity.New(identity.Options{State: a.state, Folder: a.folder, Key: key, Source: c.PublicURL, Logger: a.log.With("component", "identity")})
+	filters, err := filter.NewEnv()
+	if err != nil {
+		return nil, err
+	}
+	settings := web.NewSettings(a.state, c.Retention, func(r config.Retention) { a.keep.Store(&r) })
+	stored, err := settings.Retention(ctx)
+	if err != nil {
+		return nil, err
+	}
+	a.keep.Store(&stored)
+	proxies, err := prefixes(c.Proxies)
+	if err != nil {
+		return nil, err
+	}
+	if a.tcp, err = net.Listen("tcp", c.Listen); err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	a.defers(closeListener(a.tcp))
+	if a.socket, err = web.ListenSocket(socketPath(c.Data), c.Group); err != nil {
+		return nil, err
+	}
+	a.defers(closeListener(a.socket))
+	a.web = web.New(web.Options{
+		Version: o.Version, Base: c.PublicURL, Limits: ingest.Limits{Event: int64(c.Ingest.MaxEvent), Batch: int64(c.Ingest.MaxBatch)}, Proxies: proxies,
+		Journal: a.journal, State: a.state, Folder: a.folder, Catalog: a.catalog, Ingest: a.ingest, Identity: a.identity, Filters: filters,
+		Metrics: a.metrics, Log: a.log.With("component", "web"), Settings: settings, Sources: a.sourceRows, Reload: a.Reload, Ready: a.ready,
+	})
+	a.http = a.web.HTTP()
+	if a.sources, err = a.openSources(c); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// socketPath is where the command line finds the server of a data folder. A path
+// that is too long for a socket (108 bytes, unix(7)) goes to the temporary
+// folder, under a name made from it.
+func socketPath(data string) string {
+	path := filepath.Join(data, "tocsin.sock")
+	if len(path) < 104 {
+		return path
+	}
+	full, err := filepath.Abs(path)
+	if err != nil {
+		full = path
+	}
+	sum := sha256.Sum256([]byte(full))
+	return filepath.Join(os.TempDir(), "tocsin-"+hex.EncodeToString(sum[:8])+".sock")
+}
+
+// SocketPath is where a client finds the server of a data folder.
+func SocketPath(data string) string { return socketPath(data) }
+
+func closeListener(l net.Listener) func() error {
+	return func() error {
+		if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil
+	}
+}
+
+func prefixes(texts []string) ([]netip.Prefix, error) {
+	all := make([]netip.Prefix, 0, len(texts))
+	for _, t := range texts {
+		p, err := netip.ParsePrefix(t)
+		if err != nil {
+			return nil, event.Invalidf("trusted_proxies: %w", err)
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+func (a *App) defers(f func() error) { a.cleanup = append(a.cleanup, f) }
+
+// close releases what was acquired, the newest first.
+func (a *App) close() error {
+	var errs []error
+	for i := len(a.cleanup) - 1; i >= 0; i-- {
+		errs = append(errs, a.cleanup[i]())
+	}
+	a.cleanup = nil
+	return errors.Join(errs...)
+}
+
+// Address is the address that the server listens on.
+func (a *App) Address() string { return a.tcp.Addr().String() }
+
+// classify gives an event's retention class: transient types have their own,
+// for all others the first rule that fits decides.
+func (a *App) classify(e *event.Event) (class journalClass) {
+	if entry, ok := a.catalog.Get(e.Type); ok && entry.Transient {
+		return classTransient
+	}
+	for _, rule := range a.keep.Load().Rules {
+		if ruleFits(&rule, e) {
+			return classOf(rule.Class)
+		}
+	}
+	return classDefault
+}
+
+func ruleFits(r *config.Rule, e *event.Event) bool {
+	if r.Severity != "" {
+		if least, err := event.ParseSeverity(r.Severity); err != nil || e.Severity < least {
+			return false
+		}
+	}
+	for _, pattern := range r.Types {
+		if filter.Glob(pattern, string(e.Type)) {
+			return true
+		}
+	}
+	return len(r.Types) == 0
+}
+
+func (a *App) policy() journal.Policy {
+	r := a.keep.Load()
+	return journal.Policy{
+		Keep: map[journalClass]time.Duration{
+			classDefault: time.Duration(r.Default), classLong: time.Duration(r.Long), classShort: time.Duration(r.Short),
+			classTransient: time.Hour,
+		},
+		MaxBytes: int64(r.MaxBytes),
+	}
+}
+
+func (a *App) count(t event.Type, o ingest.Outcome, reason string) {
+	a.metrics.CountEvent(string(t), string(o), reason)
+}
+
+func (a *App) eventLog() *slog.Logger {
+	if !a.o.Config.Log.Events {
+		return nil
+	}
+	return a.log
+}
+
+// ready says why events can't be taken; nil when they can.
+func (a *App) ready() error {
+	stats := a.journal.Stats()
+	return stats.Refuse
+}
+
+func (a *App) sourceRows() []source.Row {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.sources.set.Rows()
+}

@@ -1,0 +1,160 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/tocsin-events/tocsin/internal/app"
+	"github.com/tocsin-events/tocsin/internal/event"
+)
+
+// client talks to a server: at $TOCSIN_URL with $TOCSIN_TOKEN, or to the one on
+// this host through its socket.
+type client struct {
+	base  string
+	token string
+	http  *http.Client
+	where string // for messages
+}
+
+func (c *cli) client() (*client, error) {
+	if base := c.env("TOCSIN_URL"); base != "" {
+		u, err := url.Parse(base)
+		if err != nil || u.Host == "" {
+			return nil, event.Invalidf("TOCSIN_URL: %q is not a URL such as https://tocsin.example", base)
+		}
+		if c.env("TOCSIN_TOKEN") == "" {
+			return nil, event.Invalidf("TOCSIN_URL is set and TOCSIN_TOKEN is not: make a token with tocsin tokens create on the server's host")
+		}
+		return &client{base: strings.TrimRight(base, "/"), token: c.env("TOCSIN_TOKEN"), http: &http.Client{}, where: base}, nil
+	}
+	path := app.SocketPath(c.data)
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", path)
+	}
+	return &client{base: "http://tocsin", http: &http.Client{Transport: &http.Transport{DialContext: dial}}, where: path}, nil
+}
+
+// problem is an error of the server (RFC 9457).
+type problem struct {
+	Status int    `json:"status"`
+	Detail string `json:"detail"`
+}
+
+// requestTime is how long a request without a stream may take.
+const requestTime = 2 * time.Minute
+
+// open sends a request and returns the response of a success; the caller closes
+// its body. Errors have the class that the status stands for.
+func (k *client) open(ctx context.Context, method, path, media string, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, k.base+path, body)
+	if err != nil {
+		return nil, fmt.Errorf("request: %w", err)
+	}
+	if media != "" {
+		req.Header.Set("Content-Type", media)
+	}
+	if k.token != "" {
+		req.Header.Set("Authorization", "Bearer "+k.token)
+	}
+	resp, err := k.http.Do(req)
+	if err != nil {
+		var u *url.Error
+		if errors.As(err, &u) {
+			err = u.Err
+		}
+		return nil, event.Unavailablef("no server answers at %s (%w); start one with tocsin serve, or set TOCSIN_URL and TOCSIN_TOKEN", k.where, err)
+	}
+	if resp.StatusCode < 300 {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	return nil, refusalOf(resp)
+}
+
+func refusalOf(resp *http.Response) error {
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	var p problem
+	if err != nil || json.Unmarshal(raw, &p) != nil || p.Detail == "" {
+		p.Detail = resp.Status
+	}
+	switch resp.StatusCode {
+	case http.StatusNotFound:
+		return event.NotFoundf("%s", p.Detail)
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return event.Deniedf("%s", p.Detail)
+	case http.StatusConflict, http.StatusPreconditionFailed:
+		return event.Conflictf("%s", p.Detail)
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusInsufficientStorage, http.StatusBadGateway:
+		return event.Unavailablef("%s", p.Detail)
+	}
+	if resp.StatusCode < 500 {
+		return event.Invalidf("%s", p.Detail)
+	}
+	return errors.New(p.Detail)
+}
+
+// call sends a JSON request and decodes the JSON answer, where into is not nil.
+func (k *client) call(ctx context.Context, method, path string, body, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	var in io.Reader
+	media := ""
+	if body != nil {
+		raw, err := json.Marshal(body)
+		if err != nil {
+			return fmt.Errorf("request: %w", err)
+		}
+		in, media = bytes.NewReader(raw), "application/json"
+	}
+	resp, err := k.open(ctx, method, path, media, in)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if into == nil {
+		return nil
+	}
+	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
+		return fmt.Errorf("answer of the server: %w", err)
+	}
+	return nil
+}
+
+// sent is the answer to events.
+type sent struct {
+	Accepted   int `json:"accepted"`
+	Duplicates int `json:"duplicates"`
+	Rejected   int `json:"rejected"`
+	Results    []struct {
+		Index     int    `json:"index"`
+		ID        string `json:"id"`
+		Sequence  string `json:"sequence"`
+		Duplicate bool   `json:"duplicate"`
+		Error     string `json:"error"`
+	} `json:"results"`
+}
+
+// send hands events to the server and returns when they are durable.
+func (k *client) send(ctx context.Context, media string, body io.Reader) (sent, error) {
+	var answer sent
+	resp, err := k.open(ctx, http.MethodPost, "/v1/events", media, body)
+	if err != nil {
+		return answer, err
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+		return answer, fmt.Errorf("answer of the server: %w", err)
+	}
+	return answer, nil
+}

@@ -1,0 +1,225 @@
+// Package config reads Tocsin's configuration: one YAML file and the TOCSIN_
+// environment variables.
+//
+// It promises: every key has a default, so that no file is needed; an unknown
+// key, a wrong type or a value out of range is an error that names the file's
+// line or the variable, and all problems are told at once; a secret is never
+// printed.
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"net/url"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/tocsin-events/tocsin/internal/event"
+)
+
+// Config is the whole configuration.
+type Config struct {
+	Listen    string   `yaml:"listen" doc:"Address and port of the API and the pages."`
+	Data      string   `yaml:"data" doc:"Folder of the journal, the state database and the keys."`
+	Database  string   `yaml:"database" doc:"State database; empty for SQLite in the data folder."`
+	PublicURL string   `yaml:"public_url" doc:"Address under which others reach this server; the base of its events' sources. Empty for http:// and listen."`
+	Group     string   `yaml:"group" doc:"Operating system group whose members may emit through the socket."`
+	Proxies   []string `yaml:"trusted_proxies" doc:"Networks whose X-Forwarded-For is believed."`
+
+	Log         Log         `yaml:"log"`
+	Retention   Retention   `yaml:"retention"`
+	Ingest      Ingest      `yaml:"ingest"`
+	Geo         Geo         `yaml:"geo"`
+	Significant Significant `yaml:"significant"`
+
+	Sources map[string]yaml.Node `yaml:"sources" doc:"Options of each source, by its name."`
+}
+
+// Log configures the program's own log, JSON lines on standard error.
+type Log struct {
+	Level  string `yaml:"level" doc:"Least level that is written: debug, info, warn or error."`
+	Events bool   `yaml:"events" doc:"Whether each recorded event is written as an info line."`
+}
+
+// Retention says how long events are kept.
+type Retention struct {
+	Default  Duration `yaml:"default" doc:"How long events are kept."`
+	Long     Duration `yaml:"long" doc:"How long events of the class long are kept."`
+	Short    Duration `yaml:"short" doc:"How long events of the class short are kept."`
+	MaxBytes Bytes    `yaml:"max_bytes" doc:"Size from which the oldest events are removed; 0 for no cap."`
+	Rules    []Rule   `yaml:"rules" doc:"Which events are of the class long or short; the first rule that fits decides."`
+}
+
+// Rule puts events into a retention class.
+type Rule struct {
+	Types    []string `yaml:"types" json:"types" doc:"Patterns of types; empty for all."`
+	Severity string   `yaml:"severity" json:"severity" doc:"Least severity; empty for all."`
+	Class    string   `yaml:"class" json:"class" doc:"default, long or short."`
+}
+
+// Ingest configures what is accepted.
+type Ingest struct {
+	Unknown  string `yaml:"unknown" doc:"What is done with unknown types and with data that does not fit: accept, quarantine or reject."`
+	MaxEvent Bytes  `yaml:"max_event" doc:"Size of the largest event."`
+	MaxBatch Bytes  `yaml:"max_batch" doc:"Size of the largest batch."`
+}
+
+// Geo names the MMDB files that say where addresses are.
+type Geo struct {
+	City    string `yaml:"city" doc:"MMDB file with cities."`
+	Country string `yaml:"country" doc:"MMDB file with countries."`
+	ASN     string `yaml:"asn" doc:"MMDB file with autonomous systems."`
+}
+
+// Significant configures the events of seed 002.
+type Significant struct {
+	SourceBase string `yaml:"source_base" doc:"Base of the source of significant events; empty for public_url."`
+}
+
+// Default is the configuration without a file.
+func Default() Config {
+	const day = 24 * time.Hour
+	return Config{
+		Listen: "127.0.0.1:7722", Data: "tocsin-data",
+		Log:       Log{Level: "info"},
+		Retention: Retention{Default: Duration(365 * day), Long: Duration(3650 * day), Short: Duration(30 * day)},
+		Ingest:    Ingest{Unknown: "accept", MaxEvent: 1 << 20, MaxBatch: 16 << 20},
+	}
+}
+
+// Load reads a file, where path is not empty, and the environment, given as
+// os.Environ gives it. The error joins every problem.
+func Load(path string, environ []string) (Config, error) {
+	c := Default()
+	var problems []error
+	if path != "" {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return c, event.Invalidf("configuration: %w", err)
+		}
+		problems = append(problems, c.parse(path, text)...)
+	}
+	problems = append(problems, c.environment(environ)...)
+	problems = append(problems, c.Validate()...)
+	return c, errors.Join(problems...)
+}
+
+func (c *Config) parse(path string, text []byte) []error {
+	d := yaml.NewDecoder(bytes.NewReader(text))
+	d.KnownFields(true)
+	err := d.Decode(c)
+	var typed *yaml.TypeError
+	switch {
+	case err == nil || errors.Is(err, io.EOF):
+		return nil
+	case !errors.As(err, &typed):
+		return []error{event.Invalidf("%s: %s", path, strings.TrimPrefix(err.Error(), "yaml: "))}
+	}
+	var problems []error
+	for _, e := range typed.Errors {
+		problems = append(problems, event.Invalidf("%s: %s", path, plain(e)))
+	}
+	return problems
+}
+
+var unknownField = regexp.MustCompile(`field (\S+) not found in type \S+`) //nolint:gochecknoglobals // a compiled constant
+
+func plain(msg string) string {
+	return unknownField.ReplaceAllString(msg, `unknown key "$1"; tocsin check --defaults lists all keys`)
+}
+
+// Validate checks every value and completes what depends on others.
+func (c *Config) Validate() []error {
+	var problems []error
+	bad := func(format string, args ...any) { problems = append(problems, event.Invalidf(format, args...)) }
+	if _, err := netip.ParseAddrPort(resolveLocal(c.Listen)); err != nil {
+		bad("listen: %q is not an address and port such as 127.0.0.1:7722", c.Listen)
+	}
+	if c.Data == "" {
+		bad("data: the folder's name is empty")
+	}
+	if c.Database != "" {
+		bad("database: %q: this version keeps its state in SQLite only; leave the key empty", redactURL(c.Database))
+	}
+	if c.PublicURL == "" {
+		c.PublicURL = "http://" + c.Listen
+	}
+	c.PublicURL = strings.TrimRight(c.PublicURL, "/")
+	if u, err := url.Parse(c.PublicURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		bad("public_url: %q is not an http or https URL", c.PublicURL)
+	}
+	if c.Significant.SourceBase == "" {
+		c.Significant.SourceBase = c.PublicURL
+	}
+	c.Significant.SourceBase = strings.TrimRight(c.Significant.SourceBase, "/")
+	for _, p := range c.Proxies {
+		if _, err := netip.ParsePrefix(p); err != nil {
+			bad("trusted_proxies: %q is not a network such as 10.0.0.0/8", p)
+		}
+	}
+	switch c.Log.Level {
+	case "debug", "info", "warn", "error":
+	default:
+		bad("log.level: %q is unknown: use debug, info, warn or error", c.Log.Level)
+	}
+	switch c.Ingest.Unknown {
+	case "accept", "quarantine", "reject":
+	default:
+		bad("ingest.unknown: %q is unknown: use accept, quarantine or reject", c.Ingest.Unknown)
+	}
+	if c.Ingest.MaxEvent < 1<<10 || c.Ingest.MaxEvent > 8<<20 {
+		bad("ingest.max_event: %d bytes is out of range: 1 KiB to 8 MiB", c.Ingest.MaxEvent)
+	}
+	if c.Ingest.MaxBatch < c.Ingest.MaxEvent || c.Ingest.MaxBatch > 256<<20 {
+		bad("ingest.max_batch: %d bytes is out of range: max_event to 256 MiB", c.Ingest.MaxBatch)
+	}
+	return append(problems, c.Retention.Validate()...)
+}
+
+func resolveLocal(listen string) string {
+	return strings.Replace(listen, "localhost:", "127.0.0.1:", 1)
+}
+
+func redactURL(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return "(unreadable)"
+	}
+	return u.Redacted()
+}
+
+// Validate checks the retention.
+func (r *Retention) Validate() []error {
+	var problems []error
+	for _, d := range []struct {
+		name  string
+		value Duration
+	}{{"default", r.Default}, {"long", r.Long}, {"short", r.Short}} {
+		if time.Duration(d.value) < time.Hour {
+			problems = append(problems, event.Invalidf("retention.%s: %s is too short: at least 1h", d.name, d.value))
+		}
+	}
+	if r.MaxBytes != 0 && r.MaxBytes < 64<<20 {
+		problems = append(problems, event.Invalidf("retention.max_bytes: %d is too small: at least 64 MiB, or 0 for no cap", r.MaxBytes))
+	}
+	for n, rule := range r.Rules {
+		if rule.Severity != "" {
+			if _, err := event.ParseSeverity(rule.Severity); err != nil {
+				problems = append(problems, fmt.Errorf("retention.rules[%d]: %w", n, err))
+			}
+		}
+		switch rule.Class {
+		case "default", "long", "short":
+		default:
+			problems = append(problems, event.Invalidf("retention.rules[%d]: class %q is unknown: use default, long or short", n, rule.Class))
+		}
+	}
+	return problems
+}

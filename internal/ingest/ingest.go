@@ -1,0 +1,273 @@
+// Package ingest is the only writer of the journal: it takes events from
+// outside and from the server itself, checks and completes them, and answers
+// when they are durable.
+//
+// It promises: what Accept reports as accepted is on disk; a bad event is
+// answered by its place and its reason and keeps no good one back; no secret
+// passes; nothing is dropped silently; and what only the server may say of an
+// event, no sender can.
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/tocsin-events/tocsin/internal/catalog"
+	"github.com/tocsin-events/tocsin/internal/event"
+	"github.com/tocsin-events/tocsin/internal/journal"
+	"github.com/tocsin-events/tocsin/internal/redact"
+)
+
+// Policy is what is done with an event that the catalog does not know, or that
+// does not follow its entry (ingest.unknown).
+type Policy string
+
+// The policies.
+const (
+	AcceptUnknown     Policy = "accept"     // record it as custom
+	QuarantineUnknown Policy = "quarantine" // record it as custom, marked, so that nothing acts on it
+	RejectUnknown     Policy = "reject"     // refuse it
+)
+
+// Extension attributes that ingest adds.
+const (
+	// MisfitAttribute says how an event differs from its type's entry.
+	MisfitAttribute = "misfit"
+	// QuarantineAttribute is true on events that no rule and no trigger may act on.
+	QuarantineAttribute = "quarantined"
+)
+
+// MaxDepth is how long a chain of causes may be.
+const MaxDepth = 8
+
+// Sender is who hands events in.
+type Sender struct {
+	// Name goes into recordedby: the token, the user, or the part of the server.
+	Name string
+	// Trusted senders are other Tocsins with the scope forward: what they say
+	// about place, depth and brand is kept.
+	Trusted bool
+	// Own events are the server's; they may use its source base.
+	Own bool
+}
+
+// Incoming is one event, or the reason why it could not be read.
+type Incoming struct {
+	Event event.Event
+	Err   error
+}
+
+// Result is the fate of one incoming event.
+type Result struct {
+	ID        event.ID
+	Sequence  event.Seq
+	Duplicate bool
+	Conflict  bool
+	Err       error // of class event.ErrInvalid or event.ErrDenied; nil when it is recorded
+}
+
+// Answer is the fate of a batch.
+type Answer struct {
+	Accepted, Duplicates, Rejected int
+	Results                        []Result
+}
+
+// Outcome names what became of an event, for metrics.
+type Outcome string
+
+// The outcomes. Reasons of refusal are a small fixed set.
+const (
+	Recorded  Outcome = "recorded"
+	Duplicate Outcome = "duplicate"
+	Rejected  Outcome = "rejected"
+)
+
+// Options configure New.
+type Options struct {
+	Journal *journal.Journal
+	Catalog *catalog.Catalog
+	Enrich  func(*event.Event) // adds what is known about the client's address
+	Unknown Policy
+	// Bases are the source prefixes that only the server itself may use.
+	Bases []string
+	// Count is told of every event; reason is empty unless it is rejected.
+	Count func(t event.Type, o Outcome, reason string)
+	// Log, where not nil, gets an info line for every recorded event.
+	Log *slog.Logger
+}
+
+// Ingest accepts events.
+type Ingest struct {
+	Options
+	depths *depths
+}
+
+// New returns an Ingest.
+func New(o Options) *Ingest {
+	if o.Count == nil {
+		o.Count = func(event.Type, Outcome, string) {}
+	}
+	return &Ingest{Options: o, depths: newDepths()}
+}
+
+// Accept checks, completes and records events. The error is set only when
+// nothing could be recorded at all, as when the journal has stopped; it is of
+// class event.ErrUnavailable, and the same events may be sent again.
+func (i *Ingest) Accept(ctx context.Context, from Sender, in []Incoming) (Answer, error) {
+	a := Answer{Results: make([]Result, len(in))}
+	good := make([]event.Event, 0, len(in))
+	at := make([]int, 0, len(in)) // where in the batch a good event stands
+	now := time.Now().UTC()
+	for n := range in {
+		e, err := in[n].Event, in[n].Err
+		if err == nil {
+			err = i.complete(&e, &from, now)
+		}
+		a.Results[n] = Result{ID: in[n].Event.ID, Err: err}
+		if err != nil {
+			a.Rejected++
+			i.Count(e.Type, Rejected, reasonOf(err))
+			continue
+		}
+		good, at = append(good, e), append(at, n)
+	}
+	if len(good) == 0 {
+		return a, nil
+	}
+	recorded, err := i.Journal.Append(ctx, good)
+	if err != nil {
+		return Answer{}, fmt.Errorf("record: %w", err)
+	}
+	for k, r := range recorded {
+		i.settle(ctx, &a, &a.Results[at[k]], &good[k], r)
+	}
+	return a, nil
+}
+
+// settle enters what the journal said of one event into the answer.
+func (i *Ingest) settle(ctx context.Context, a *Answer, to *Result, e *event.Event, r journal.Result) {
+	to.Sequence, to.Duplicate, to.Conflict = r.Seq, r.Duplicate, r.Conflict
+	if r.Duplicate {
+		a.Duplicates++
+		i.Count(e.Type, Duplicate, "")
+		return
+	}
+	a.Accepted++
+	i.Count(e.Type, Recorded, "")
+	i.depths.add(e.ID, e.CausationDepth)
+	if i.Log != nil {
+		i.Log.InfoContext(ctx, "event recorded", "sequence", uint64(r.Seq), "id", string(e.ID), "type", string(e.Type),
+			"source", e.Source, "subject", e.Subject, "severity", e.Severity.String(), "kind", string(e.Kind), "actor", e.Actor(),
+			"client_ip", e.ClientIP, "message", i.Catalog.Message(e))
+	}
+}
+
+// refusal is a rejection with a reason that can be counted.
+type refusal struct {
+	reason string
+	error
+}
+
+func (r *refusal) Unwrap() error { return r.error }
+
+func reasonOf(err error) string {
+	var r *refusal
+	if errors.As(err, &r) {
+		return r.reason
+	}
+	return "malformed"
+}
+
+// complete makes an event ready to be recorded, or says why it can't be.
+func (i *Ingest) complete(e *event.Event, from *Sender, now time.Time) error {
+	if !from.Own && !from.Trusted && i.isOwn(e.Source) {
+		return &refusal{"own_source", event.Deniedf("source %q belongs to this server; use one of your own", e.Source)}
+	}
+	e.Sequence, e.RecordedTime, e.RecordedBy = 0, time.Time{}, from.Name
+	if !from.Trusted {
+		e.GeoCountry, e.GeoContinent, e.GeoCity, e.GeoLat, e.GeoLon = "", "", "", "", ""
+		e.ASN, e.ASOrg, e.ASNetwork = "", "", ""
+		e.CausationDepth = 0
+		if !from.Own {
+			e.Brand = ""
+		}
+	}
+	if err := i.classify(e, from); err != nil {
+		return err
+	}
+	redact.Event(e, func(field string) (bool, bool) { return i.Catalog.Secrecy(e.Type, field) })
+	if e.GeoCountry == "" && e.ASN == "" {
+		i.Enrich(e)
+	}
+	if e.Time.IsZero() {
+		e.Time = now
+	}
+	if e.CausationID != "" && !from.Trusted {
+		e.CausationDepth = i.depths.of(event.ID(e.CausationID)) + 1
+	}
+	if e.CausationDepth > MaxDepth {
+		return &refusal{"depth", event.Deniedf("this would be event %d of a chain of causes; more than %d are taken for a loop", e.CausationDepth, MaxDepth)}
+	}
+	return nil
+}
+
+func (i *Ingest) isOwn(source string) bool {
+	for _, base := range i.Bases {
+		rest, has := strings.CutPrefix(source, base)
+		if base != "" && has && (rest == "" || rest[0] == '/') {
+			return true
+		}
+	}
+	return false
+}
+
+// classify sets kind and severity from the catalog and applies the policy on
+// what does not fit.
+func (i *Ingest) classify(e *event.Event, from *Sender) error {
+	entry, known := i.Catalog.Get(e.Type)
+	misfit := i.Catalog.Check(e)
+	if e.Severity == 0 {
+		e.Severity = i.Catalog.Severity(e.Type)
+	}
+	e.Kind = event.KindCustom
+	if known && (misfit == nil || from.Own) {
+		e.Kind = entry.Kind
+	}
+	if misfit == nil || from.Own {
+		return nil
+	}
+	switch i.Unknown {
+	case RejectUnknown:
+		reason := "misfit"
+		if misfit.Unknown {
+			reason = "unknown_type"
+		}
+		return &refusal{reason, event.Invalidf("%w; add or mend the type in the catalog, or set ingest.unknown to accept", misfit)}
+	case QuarantineUnknown:
+		setExtension(e, QuarantineAttribute, true)
+	}
+	if !misfit.Unknown || i.Unknown == QuarantineUnknown {
+		setExtension(e, MisfitAttribute, misfit.Error())
+	}
+	return nil
+}
+
+// setExtension sets an extension attribute and keeps them sorted by name.
+func setExtension(e *event.Event, name string, value any) {
+	at := 0
+	for at < len(e.Extensions) && e.Extensions[at].Name < name {
+		at++
+	}
+	a := event.Attribute{Name: name, Value: value}
+	if at < len(e.Extensions) && e.Extensions[at].Name == name {
+		e.Extensions[at] = a
+		return
+	}
+	all := make([]event.Attribute, 0, len(e.Extensions)+1)
+	all = append(append(append(all, e.Extensions[:at]...), a), e.Extensions[at:]...)
+	e.Extensions = all
+}

@@ -1,0 +1,170 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/tocsin-events/tocsin/internal/event"
+)
+
+// Row is one source as people see it.
+type Row struct {
+	Name      string     `json:"name"`
+	Doc       string     `json:"doc"`
+	Status    Status     `json:"status"`
+	LastEvent *time.Time `json:"last_event"`
+	LastError string     `json:"last_error"`
+	Lacks     string     `json:"lacks"` // what is missing, and how to give it
+	Options   []Option   `json:"options"`
+}
+
+// Set runs the sources of one configuration.
+type Set struct {
+	env     Env
+	members []*member
+	failed  func(name string)
+}
+
+type member struct {
+	row    Row
+	source Source
+
+	mu sync.Mutex // guards row
+}
+
+// Open opens every registered source with its options; it starts none. The
+// error joins every problem, also that of options for a source that is unknown.
+func Open(options map[string]yaml.Node, env Env, failed func(name string)) (*Set, error) {
+	s := &Set{env: env, failed: failed}
+	var problems []error
+	known := map[string]bool{}
+	for _, d := range definitions {
+		known[d.name] = true
+		var raw *yaml.Node
+		if n, ok := options[d.name]; ok {
+			raw = &n
+		}
+		opened, enabled, err := d.open(raw)
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		m := &member{source: opened, row: Row{Name: d.name, Doc: d.doc, Status: Disabled, Options: d.options}}
+		if enabled {
+			m.row.Status = Running
+		}
+		s.members = append(s.members, m)
+	}
+	for name, n := range options {
+		if !known[name] {
+			problems = append(problems, event.Invalidf("sources: line %d: there is no source %q", n.Line, name))
+		}
+	}
+	return s, errors.Join(problems...)
+}
+
+// Rows tells how each source fares.
+func (s *Set) Rows() []Row {
+	rows := make([]Row, len(s.members))
+	for i, m := range s.members {
+		m.mu.Lock()
+		rows[i] = m.row
+		m.mu.Unlock()
+	}
+	return rows
+}
+
+// Run runs every enabled source until ctx ends, and returns when all have
+// ended. One that fails is started anew after a pause that grows to a minute.
+func (s *Set) Run(ctx context.Context) error {
+	var all sync.WaitGroup
+	for _, m := range s.members {
+		if m.source != nil {
+			all.Go(func() { s.supervise(ctx, m) })
+		}
+	}
+	all.Wait()
+	return nil
+}
+
+const (
+	firstPause = time.Second
+	lastPause  = time.Minute
+)
+
+func (s *Set) supervise(ctx context.Context, m *member) {
+	log := s.env.Log.With("source", m.row.Name)
+	pause := firstPause
+	for {
+		started := time.Now()
+		err := s.once(ctx, m, log)
+		if ctx.Err() != nil {
+			return
+		}
+		if time.Since(started) > 10*lastPause {
+			pause = firstPause
+		}
+		m.set(func(r *Row) { r.Status, r.LastError = Failed, err.Error() })
+		s.failed(m.row.Name)
+		if pause == firstPause { // say it once, not at every try
+			log.WarnContext(ctx, "source has failed and will be started anew", "err", err)
+		}
+		select {
+		case <-time.After(pause):
+			pause = min(2*pause, lastPause)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// once runs a source; a panic of one ends neither the server nor the others.
+func (s *Set) once(ctx context.Context, m *member, log *slog.Logger) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v", r)
+		}
+		if err == nil {
+			err = errors.New("the source has ended by itself")
+		}
+	}()
+	env := s.env
+	env.Log = log
+	env.Status = func(st Status, lacks string) { m.set(func(r *Row) { r.Status, r.Lacks = st, lacks }) }
+	env.Emit = func(ctx context.Context, events ...event.Event) error {
+		err := s.env.Emit(ctx, events...)
+		if err == nil {
+			now := time.Now().UTC()
+			m.set(func(r *Row) { r.LastEvent = &now })
+		}
+		return err
+	}
+	env.Memory = prefixed{s.env.Memory, "source." + m.row.Name + "."}
+	return m.source.Run(ctx, &env)
+}
+
+func (m *member) set(change func(*Row)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	change(&m.row)
+}
+
+// prefixed keeps the sources' keys apart.
+type prefixed struct {
+	Memory
+	prefix string
+}
+
+func (p prefixed) Load(ctx context.Context, key string) (string, error) {
+	return p.Memory.Load(ctx, p.prefix+key)
+}
+
+func (p prefixed) Store(ctx context.Context, key, value string) error {
+	return p.Memory.Store(ctx, p.prefix+key, value)
+}

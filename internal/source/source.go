@@ -1,0 +1,159 @@
+// Package source watches real components of a host and says what happened.
+//
+// One file is one source: it registers a value in init, and app opens those
+// that the configuration leaves enabled. It promises: a source starts nothing
+// before Run, ends when its context does, survives the absence, restart and
+// garbage of what it watches and says so once; what it has told it does not
+// tell again after a restart of the server.
+package source
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"slices"
+	"time"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/tocsin-events/tocsin/internal/config"
+	"github.com/tocsin-events/tocsin/internal/event"
+)
+
+// Source watches one component.
+type Source interface {
+	// Run watches until ctx ends and then returns nil. An error means that it
+	// can't go on; it is started anew after a pause.
+	Run(ctx context.Context, env *Env) error
+}
+
+// Env is what a source may use.
+type Env struct {
+	Host   string // name of this machine
+	Base   string // prefix of the source attribute of events
+	Log    *slog.Logger
+	Memory Memory
+	// Emit records events and returns when they are durable.
+	Emit func(ctx context.Context, events ...event.Event) error
+	// Status tells people how it goes: Idle or Unavailable with what is lacking
+	// and how to give it, or Running.
+	Status func(s Status, lacks string)
+}
+
+// Memory keeps what a source must know after a restart, such as what it has
+// told already. Keys are the source's own.
+type Memory interface {
+	Load(ctx context.Context, key string) (string, error)
+	Store(ctx context.Context, key, value string) error
+}
+
+// Status is how a source fares.
+type Status string
+
+// The states of a source.
+const (
+	Running     Status = "running"
+	Idle        Status = "idle"        // works, but there is nothing to watch
+	Disabled    Status = "disabled"    // by the configuration
+	Unavailable Status = "unavailable" // what it watches is not there
+	Failed      Status = "failed"      // it ended with an error and will be started anew
+)
+
+// Option is one option of a source, for the documentation.
+type Option struct {
+	Name    string `json:"name"`
+	Type    string `json:"type"`
+	Default string `json:"default"`
+	Doc     string `json:"doc"`
+}
+
+// definition is one registered source.
+type definition struct {
+	name, doc string
+	options   []Option
+	open      func(raw *yaml.Node) (source Source, enabled bool, err error)
+}
+
+// definitions is filled by the init functions of this package's files alone.
+var definitions []definition //nolint:gochecknoglobals // the registry: values only, written by init
+
+// register adds a source. C is its options: a struct with yaml and doc tags and
+// a field Enabled; defaults are what holds without configuration.
+func register[C any](name, doc string, defaults C, open func(C) (Source, error)) {
+	d := definition{name: name, doc: doc, options: optionsOf(defaults)}
+	d.open = func(raw *yaml.Node) (Source, bool, error) {
+		c := defaults
+		if raw != nil {
+			if err := decodeStrict(name, raw, &c); err != nil {
+				return nil, false, err
+			}
+		}
+		if !reflect.ValueOf(c).FieldByName("Enabled").Bool() {
+			return nil, false, nil
+		}
+		s, err := open(c)
+		if err != nil {
+			return nil, false, fmt.Errorf("sources.%s: %w", name, err)
+		}
+		return s, true, nil
+	}
+	if slices.ContainsFunc(definitions, func(other definition) bool { return other.name == name }) {
+		panic("source: " + name + " is registered twice")
+	}
+	definitions = append(definitions, d)
+	slices.SortFunc(definitions, func(a, b definition) int { return cmp.Compare(a.name, b.name) })
+}
+
+// decodeStrict decodes options and refuses unknown ones by name and line.
+func decodeStrict[C any](name string, raw *yaml.Node, into *C) error {
+	if raw.Kind != yaml.MappingNode {
+		return event.Invalidf("sources.%s: line %d: must be a mapping of options", name, raw.Line)
+	}
+	for n := 0; n < len(raw.Content); n += 2 {
+		key := raw.Content[n]
+		if !slices.ContainsFunc(optionsOf(*into), func(o Option) bool { return o.Name == key.Value }) {
+			return event.Invalidf("sources.%s: line %d: unknown option %q; tocsin sources %s lists them", name, key.Line, key.Value, name)
+		}
+	}
+	if err := raw.Decode(into); err != nil {
+		return event.Invalidf("sources.%s: %w", name, err)
+	}
+	return nil
+}
+
+func optionsOf[C any](c C) []Option {
+	v := reflect.ValueOf(c)
+	var options []Option
+	for i := range v.NumField() {
+		f := v.Type().Field(i)
+		options = append(options, Option{
+			Name: f.Tag.Get("yaml"), Type: typeName(f.Type), Default: fmt.Sprint(v.Field(i).Interface()), Doc: f.Tag.Get("doc"),
+		})
+	}
+	return options
+}
+
+func typeName(t reflect.Type) string {
+	switch {
+	case t == reflect.TypeFor[config.Duration]():
+		return "duration"
+	case t.Kind() == reflect.Slice:
+		return "list"
+	case t.Kind() == reflect.Bool:
+		return "boolean"
+	case t.Kind() == reflect.Int, t.Kind() == reflect.Float64:
+		return "number"
+	default:
+		return "string"
+	}
+}
+
+// newEvent makes an event of a host type about a subject.
+func newEvent(env *Env, producer string, t event.Type, severity event.Severity, subject string, data []byte) event.Event {
+	return event.Event{
+		ID: event.NewID(), Source: env.Base + "/" + producer, Type: t, Subject: subject, Time: time.Now().UTC(),
+		DataContentType: "application/json", Severity: severity, Host: env.Host, AuthType: "system", AuthName: "tocsin", Data: data,
+	}
+}

@@ -1,0 +1,189 @@
+package web
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/tocsin-events/tocsin/internal/event"
+	"github.com/tocsin-events/tocsin/internal/identity"
+	"github.com/tocsin-events/tocsin/internal/state"
+)
+
+type contextKey int
+
+const (
+	peerKey contextKey = iota
+	callerKey
+)
+
+// Peer is an authenticated caller on the other end of a connection, as the
+// kernel names it for a Unix socket.
+type Peer interface{ Principal() *identity.Principal }
+
+func withPeer(ctx context.Context, c net.Conn) context.Context {
+	if p, ok := c.(Peer); ok {
+		return context.WithValue(ctx, peerKey, p.Principal())
+	}
+	return ctx
+}
+
+// caller is who is asking, and from where.
+type caller struct {
+	principal *identity.Principal
+	address   string
+	requestID string
+}
+
+func callerOf(r *http.Request) *caller { return r.Context().Value(callerKey).(*caller) }
+
+// handler is a handler that can fail; fail answers for it.
+type handler func(w http.ResponseWriter, r *http.Request) error
+
+// open is the scope of routes that anybody may call.
+const open identity.Scope = ""
+
+// guard wraps a handler with everything that happens to each request: limits,
+// caller, scope, metrics, and the answer to an error.
+func (s *Server) guard(pattern string, scope identity.Scope, h handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		began := time.Now()
+		rec := &recorder{ResponseWriter: w, status: http.StatusOK}
+		defer func() { s.Metrics.Request(pattern, rec.status, time.Since(began)) }()
+		head := w.Header()
+		head.Set("X-Content-Type-Options", "nosniff")
+		head.Set("Cache-Control", "no-store")
+		who := &caller{address: clientAddress(r, s.Proxies), requestID: string(event.NewID())}
+		head.Set("X-Request-Id", who.requestID)
+		r = r.WithContext(context.WithValue(r.Context(), callerKey, who))
+		err := s.authenticate(r, who, scope)
+		if err == nil {
+			err = h(rec, r)
+		}
+		if err != nil {
+			s.fail(rec, r, err)
+		}
+	}
+}
+
+// authenticate finds out who calls, and whether they may.
+func (s *Server) authenticate(r *http.Request, who *caller, scope identity.Scope) error {
+	if scope == open {
+		return nil
+	}
+	if p, ok := r.Context().Value(peerKey).(*identity.Principal); ok {
+		who.principal = p
+	} else {
+		bearer := bearerOf(r)
+		if bearer == "" {
+			return unauthorized("sign in first: send Authorization: Bearer and a token")
+		}
+		p, err := s.Identity.Authenticate(r.Context(), bearer)
+		if classOf(err) == event.ErrDenied {
+			return unauthorized(err.Error())
+		}
+		if err != nil {
+			return err
+		}
+		who.principal = p
+	}
+	if !who.principal.Can(scope) {
+		return event.Deniedf("this needs the scope %q, which you do not have", scope)
+	}
+	return nil
+}
+
+func unauthorized(detail string) error {
+	p := newProblem(http.StatusUnauthorized, "unauthorized", detail)
+	p.header.Set("WWW-Authenticate", `Bearer realm="tocsin"`)
+	return p
+}
+
+// bearerOf is the token of a request (RFC 6750, 2.1). Webhook senders that can
+// only be given a URL may put it into the query (CloudEvents HTTP webhook, 3.2),
+// for events alone.
+func bearerOf(r *http.Request) string {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if strings.EqualFold(scheme, "Bearer") {
+		return strings.TrimSpace(token)
+	}
+	if r.URL.Path == "/v1/events" && r.Method == http.MethodPost {
+		return r.URL.Query().Get("access_token")
+	}
+	return ""
+}
+
+// cause says for the record who asked for a change.
+func cause(r *http.Request) state.Cause {
+	who := callerOf(r)
+	by := state.Cause{AuthType: "unauthenticated", ClientIP: who.address, Request: map[string]any{
+		"method": r.Method, "path": r.URL.Path, "args": map[string]any{"query": r.URL.RawQuery},
+		"user_agent": r.UserAgent(), "request_id": who.requestID,
+	}}
+	if p := who.principal; p != nil {
+		by.AuthType, by.AuthID, by.AuthName, by.AuthEmail = p.AuthType, p.ID, p.Name, p.Email
+	}
+	return by
+}
+
+// clientAddress is the address of the client. Behind trusted proxies it is the
+// rightmost address in X-Forwarded-For that is none of theirs; an unreadable one
+// falls back to the peer.
+func clientAddress(r *http.Request, trusted []netip.Prefix) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return "" // a Unix socket has none
+	}
+	peer, err := netip.ParseAddr(host)
+	if err != nil {
+		return ""
+	}
+	peer = peer.Unmap().WithZone("")
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	at := peer
+	for i := len(hops) - 1; i >= 0 && contains(trusted, at); i-- {
+		next, ok := parseHop(hops[i])
+		if !ok {
+			return peer.String()
+		}
+		at = next
+	}
+	return at.String()
+}
+
+func contains(networks []netip.Prefix, ip netip.Addr) bool {
+	for _, n := range networks {
+		if n.Contains(ip) {
+			return true
+		}
+	}
+	return false
+}
+
+// parseHop reads one element of X-Forwarded-For: an address, with or without a
+// port, brackets and a zone.
+func parseHop(text string) (netip.Addr, bool) {
+	text = strings.TrimSpace(text)
+	if ap, err := netip.ParseAddrPort(text); err == nil {
+		return ap.Addr().Unmap().WithZone(""), true
+	}
+	ip, err := netip.ParseAddr(strings.Trim(text, "[]"))
+	return ip.Unmap().WithZone(""), err == nil
+}
+
+// recorder remembers the status for the metrics.
+type recorder struct {
+	http.ResponseWriter
+	status int
+}
+
+func (r *recorder) WriteHeader(status int) {
+	r.status = status
+	r.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }

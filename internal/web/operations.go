@@ -1,0 +1,173 @@
+package web
+
+import (
+	"strings"
+
+	"github.com/tocsin-events/tocsin/internal/event"
+)
+
+// What the routes are for, in the words of /openapi.json.
+var ( //nolint:gochecknoglobals // constant descriptions, which Go can't write as constants
+	filterParam    = param("filter", object{"type": "string", "maxLength": 16384}, "CEL expression; see the documentation of filters.")
+	transientParam = param("transient", object{"type": "boolean"}, "Include events that are gone after an hour.")
+	viewParam      = param("view", object{"type": "string", "enum": []string{"cloudevents", "audit", "significant"}}, "Form of the events.")
+	sinceParam     = param("since", object{"type": "string"}, "Earliest time: RFC 3339, or a duration back from now.")
+	untilParam     = param("until", object{"type": "string"}, "Time before which events lie: RFC 3339, or a duration back from now.")
+	limitParam     = param("limit", object{"type": "integer", "minimum": 1, "maximum": 1000}, "Most items on a page.")
+	cursorParam    = param("cursor", object{"type": "string"}, "The next of the page before.")
+
+	opHealth = operation{summary: "The process answers.", answers: ok("200", "It does.", object{"type": "object"})}
+	opReady  = operation{summary: "Events can be taken.", answers: map[string]answerDoc{
+		"200": {"They can.", "application/json", object{"type": "object"}},
+		"507": {"The disk is full.", "application/problem+json", ref("Problem")},
+	}}
+	opMetrics = operation{summary: "Metrics for Prometheus; without a token for direct callers on this machine only.", answers: map[string]answerDoc{
+		"200": {"Prometheus text format.", "text/plain", object{"type": "string"}},
+	}}
+	opOpenAPI = operation{summary: "This description.", answers: ok("200", "OpenAPI 3.1.", object{"type": "object"})}
+
+	opSignIn = operation{summary: "Exchange a name and password for a token.", body: jsonBody(ref("SignIn")), answers: ok("200", "A token.", ref("Session"))}
+	opRenew  = operation{summary: "Exchange a token from signing in for a fresh one.", answers: ok("200", "A token.", ref("Session"))}
+
+	opEmit = operation{
+		summary: "Record events. The answer comes when they are durable. Binary mode: attributes as ce- headers.",
+		params:  []parameter{param("access_token", object{"type": "string"}, "A token, for senders that can set no header.")},
+		body: map[string]object{
+			event.JSONMedia: ref("Event"), event.BatchMedia: {"type": "array", "items": ref("Event")}, ndjsonMedia: {"type": "string"},
+		},
+		answers: ok("202", "At least one is recorded, or was before.", ref("Answer")),
+	}
+	opHandshake = operation{summary: "Handshake of webhook senders (CloudEvents HTTP 1.1 Web Hooks, 4).", answers: map[string]answerDoc{"200": {doc: "They may send."}}}
+	opSearch    = operation{
+		summary: "Find events.", params: []parameter{
+			filterParam, sinceParam, untilParam, limitParam, cursorParam, viewParam, transientParam,
+			param("order", object{"type": "string", "enum": []string{"asc", "desc"}}, "By sequence; newest first unless asc."),
+		}, answers: ok("200", "A page of events.", ref("EventPage")),
+	}
+	opVolume = operation{
+		summary: "Count events over time.", params: []parameter{
+			filterParam, sinceParam, untilParam, transientParam,
+			param("step", object{"type": "string"}, "Length of a bucket, such as 1h."),
+			param("by", object{"type": "string", "enum": []string{"type", "severity", "kind"}}, "What is told apart."),
+		}, answers: ok("200", "A bucket for every step.", ref("Volume")),
+	}
+	opTail = operation{
+		summary: "Events as they are recorded (server-sent events). Last-Event-ID resumes.", params: []parameter{
+			filterParam, viewParam, transientParam, param("after", object{"type": "string"}, "Sequence to begin behind."),
+		}, answers: map[string]answerDoc{"200": {"A stream.", "text/event-stream", object{"type": "string"}}},
+	}
+	opEvent = operation{summary: "One event.", params: []parameter{viewParam}, answers: map[string]answerDoc{
+		"200": {"The event.", event.JSONMedia, ref("Event")},
+	}}
+	opImmutable = operation{summary: "Refused: what is recorded is never changed. The attempt is recorded.", answers: map[string]answerDoc{
+		"405": {"Always.", "application/problem+json", ref("Problem")},
+	}}
+
+	opCatalog = operation{summary: "Every type of event.", answers: ok("200", "All types.", list("Type"))}
+	opType    = operation{summary: "One type of event.", answers: ok("200", "The type.", ref("Type"))}
+	opAddType = operation{summary: "Add a type of your own, or a new version of one.", body: jsonBody(ref("NewType")), answers: ok("201", "The type.", ref("Type"))}
+
+	opTokens     = operation{summary: "API tokens.", params: []parameter{limitParam, cursorParam}, answers: ok("200", "A page of tokens.", list("Token"))}
+	opAddToken   = operation{summary: "Make an API token. Its secret is shown once.", body: jsonBody(ref("NewToken")), answers: ok("201", "The token, with its secret.", ref("Token"))}
+	opToken      = operation{summary: "One API token.", answers: ok("200", "The token.", ref("Token"))}
+	opPutToken   = operation{summary: "Replace an API token's properties.", body: jsonBody(ref("NewToken")), answers: ok("200", "The token.", ref("Token"))}
+	opPatchToken = operation{summary: "Change an API token's properties (merge patch).", body: jsonBody(ref("TokenPatch")), answers: ok("200", "The token.", ref("Token"))}
+	opDropToken  = operation{summary: "Revoke an API token.", answers: map[string]answerDoc{"204": {doc: "It is revoked."}}}
+
+	opSources       = operation{summary: "The sources, and how they fare.", answers: ok("200", "All sources.", list("Source"))}
+	opSettings      = operation{summary: "What can be changed while the server runs.", answers: ok("200", "The settings.", ref("Settings"))}
+	opPatchSettings = operation{summary: "Change settings (merge patch).", body: jsonBody(ref("SettingsPatch")), answers: ok("200", "The settings.", ref("Settings"))}
+	opReload        = operation{summary: "Read the configuration anew.", answers: ok("200", "It is read.", object{"type": "object"})}
+
+	opJournal = operation{summary: "How much is recorded.", answers: ok("200", "Figures.", object{"type": "object"})}
+	opHeads   = operation{summary: "Signed ends of the hash chains, to be kept elsewhere.", answers: ok("200", "The heads.", object{"type": "object"})}
+	opVerify  = operation{
+		summary: "Prove that nothing was altered or removed.", body: jsonBody(ref("Verify")),
+		answers: ok("200", "What was found.", ref("Report")),
+	}
+	opExport = operation{summary: "Every event as NDJSON.", params: []parameter{
+		param("from", object{"type": "string"}, "First sequence."), param("to", object{"type": "string"}, "Last sequence."),
+	}, answers: map[string]answerDoc{"200": {"A stream of events.", ndjsonMedia, object{"type": "string"}}}}
+	opImport = operation{summary: "Take events as they were exported.", body: map[string]object{ndjsonMedia: {"type": "string"}}, answers: ok("200", "What became of them.", object{"type": "object"})}
+)
+
+func list(item string) object {
+	return object{"type": "object", "required": []string{"items", "next"}, "properties": object{
+		"items": object{"type": "array", "items": ref(item)}, "next": object{"type": []string{"string", "null"}},
+	}}
+}
+
+func record(required string, properties object) object {
+	o := object{"type": "object", "properties": properties}
+	if required != "" {
+		o["required"] = strings.Fields(required)
+	}
+	return o
+}
+
+// input is a record that knows no other members.
+func input(required string, properties object) object {
+	o := record(required, properties)
+	o["additionalProperties"] = false
+	return o
+}
+
+func schemas() object {
+	str, integer, boolean := object{"type": "string"}, object{"type": "integer"}, object{"type": "boolean"}
+	severity := object{"type": "string", "enum": []string{"info", "notice", "warn", "error", "critical"}}
+	when := object{"type": []string{"string", "null"}, "format": "date-time"}
+	scopes := object{"type": "array", "minItems": 1, "items": object{"type": "string", "enum": []string{"read", "emit", "forward", "admin"}}}
+	result := record("index", object{"index": integer, "id": str, "sequence": str, "duplicate": boolean, "conflict": boolean, "error": str})
+	newToken := object{"name": object{"type": "string", "minLength": 1, "maxLength": 128}, "scopes": scopes, "expires_at": when}
+	retention := record("", object{"default": str, "long": str, "short": str, "max_bytes": integer})
+	retentionPatch := input("", object{"default": str, "long": str, "short": str, "max_bytes": integer})
+	field := input("name type", object{"name": object{"type": "string", "minLength": 1}, "type": str, "required": boolean, "secret": boolean, "doc": str})
+	return object{
+		"Problem": record("type title status detail", object{
+			"type": str, "title": str, "status": integer, "detail": str, "line": integer, "column": integer,
+			"accepted": integer, "duplicates": integer, "rejected": integer, "results": object{"type": "array", "items": result},
+		}),
+		"Event": record("specversion id source type", object{
+			"specversion": object{"const": "1.0"}, "id": object{"type": "string", "minLength": 1}, "source": object{"type": "string", "minLength": 1},
+			"type": object{"type": "string", "minLength": 1}, "subject": str, "time": object{"type": "string", "format": "date-time"},
+			"severitytext": severity, "data": object{},
+		}),
+		"EventPage": record("events next", object{
+			"events": object{"type": "array", "items": object{"type": "object"}}, "next": object{"type": []string{"string", "null"}},
+			"partial": boolean, "warnings": object{"type": "array", "items": str},
+		}),
+		"Answer": record("accepted duplicates rejected results", object{
+			"accepted": integer, "duplicates": integer, "rejected": integer, "results": object{"type": "array", "items": result},
+		}),
+		"Volume": record("buckets", object{"partial": boolean, "buckets": object{"type": "array", "items": record("time counts", object{
+			"time": object{"type": "string", "format": "date-time"}, "counts": object{"type": "object", "additionalProperties": integer},
+		})}}),
+		"SignIn":     input("username password", object{"username": str, "password": str, "otp": str}),
+		"Session":    record("token token_type expires_at", object{"token": str, "token_type": str, "expires_at": str}),
+		"NewToken":   input("name scopes", newToken),
+		"TokenPatch": input("", newToken),
+		"Token": record("id name scopes", object{
+			"id": str, "name": str, "scopes": scopes, "expires_at": when, "owner": str, "created": str, "token": str,
+		}),
+		"NewType": input("type description", object{
+			"type": object{"type": "string", "pattern": typePattern}, "severity": severity, "description": object{"type": "string", "minLength": 1},
+			"fires": str, "message": str, "fields": object{"type": "array", "items": field},
+		}),
+		"Type": record("type kind description severity producer fields schema routes wired transient last_24h", object{
+			"type": str, "kind": str, "description": str, "severity": severity, "producer": str, "wired": boolean, "transient": boolean,
+			"fields": object{"type": "array"}, "routes": object{"type": "array", "items": str}, "last_24h": integer, "schema": object{"type": "object"},
+		}),
+		"Source": record("name status last_event last_error lacks options", object{
+			"name": str, "status": str, "last_event": when, "last_error": str, "lacks": str, "options": object{"type": "array"},
+		}),
+		"Settings":      record("retention", object{"retention": retention}),
+		"SettingsPatch": input("", object{"retention": retentionPatch}),
+		"Verify":        input("", object{"against": object{"type": []string{"object", "null"}}, "public_key": object{"type": []string{"string", "null"}}}),
+		"Report": record("ok events problems", object{
+			"ok": boolean, "events": integer, "removed": integer, "lost": integer, "segments": integer, "last": str,
+			"problems": object{"type": "array", "items": str}, "unproven": object{"type": "array", "items": str},
+		}),
+	}
+}
+
+const typePattern = `^[a-z][a-z0-9_]*([.-][a-z0-9_]+)*$`

@@ -1,0 +1,117 @@
+package web
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+
+	"github.com/tocsin-events/tocsin/internal/event"
+	"github.com/tocsin-events/tocsin/internal/filter"
+	"github.com/tocsin-events/tocsin/internal/identity"
+	"github.com/tocsin-events/tocsin/internal/journal"
+	"github.com/tocsin-events/tocsin/internal/redact"
+)
+
+// problem is an error as clients see it (RFC 9457).
+type problem struct {
+	Type   string `json:"type"`
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Detail string `json:"detail"`
+	Line   int    `json:"line,omitempty"`
+	Column int    `json:"column,omitempty"`
+
+	header http.Header
+	*answer
+}
+
+func (p *problem) Error() string { return p.Detail }
+
+// problemf makes a problem with a status of its own.
+func newProblem(status int, slug, detail string) *problem {
+	return &problem{Type: "urn:tocsin:problem:" + slug, Title: http.StatusText(status), Status: status, Detail: detail, header: http.Header{}}
+}
+
+// classOf is the class of an error; nil where it has none.
+func classOf(err error) error {
+	for _, c := range []error{event.ErrInvalid, event.ErrNotFound, event.ErrConflict, event.ErrDenied, event.ErrUnavailable} {
+		if errors.Is(err, c) {
+			return c
+		}
+	}
+	return nil
+}
+
+// problemOf turns an error into what a client may know of it. This is the one
+// table of classes and statuses.
+func problemOf(err error) *problem {
+	var p *problem
+	if errors.As(err, &p) {
+		return p
+	}
+	var slow *identity.SlowDown
+	if errors.As(err, &slow) {
+		return retryLater(http.StatusTooManyRequests, "slow-down", slow.Error(), int(slow.Wait.Seconds())+1)
+	}
+	var tooBig *http.MaxBytesError
+	if errors.As(err, &tooBig) {
+		return newProblem(http.StatusRequestEntityTooLarge, "too-large", "the body is larger than "+strconv.FormatInt(tooBig.Limit, 10)+" bytes")
+	}
+	detail := redact.Text(err.Error())
+	switch classOf(err) {
+	case event.ErrInvalid:
+		p = newProblem(http.StatusBadRequest, "invalid", detail)
+		var bad *filter.Error
+		if errors.As(err, &bad) {
+			p.Type, p.Line, p.Column = "urn:tocsin:problem:filter", bad.Line, bad.Column
+		}
+		return p
+	case event.ErrNotFound:
+		return newProblem(http.StatusNotFound, "not-found", detail)
+	case event.ErrConflict:
+		return newProblem(http.StatusConflict, "conflict", detail)
+	case event.ErrDenied:
+		return newProblem(http.StatusForbidden, "denied", detail)
+	case event.ErrUnavailable:
+		if errors.Is(err, journal.ErrFull) {
+			return retryLater(http.StatusInsufficientStorage, "disk-full", detail, 30)
+		}
+		return retryLater(http.StatusServiceUnavailable, "unavailable", detail, 5)
+	}
+	return newProblem(http.StatusInternalServerError, "internal", "something failed that should not have; the server's log says more")
+}
+
+func retryLater(status int, slug, detail string, seconds int) *problem {
+	p := newProblem(status, slug, detail)
+	p.header.Set("Retry-After", strconv.Itoa(seconds))
+	return p
+}
+
+// fail answers with a problem. What is the server's own fault is logged, once,
+// here.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	p := problemOf(err)
+	if p.Status == http.StatusInternalServerError {
+		s.Log.ErrorContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "err", err)
+	}
+	for name, values := range p.header {
+		w.Header()[name] = values
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	writeBody(w, p.Status, p)
+}
+
+// writeJSON answers with a JSON body.
+func writeJSON(w http.ResponseWriter, status int, body any) error {
+	w.Header().Set("Content-Type", "application/json")
+	writeBody(w, status, body)
+	return nil
+}
+
+func writeBody(w http.ResponseWriter, status int, body any) {
+	w.WriteHeader(status)
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(body) // fails only where the client has gone
+}

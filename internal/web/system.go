@@ -1,0 +1,111 @@
+package web
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+
+	"github.com/tocsin-events/tocsin/internal/event"
+	"github.com/tocsin-events/tocsin/internal/identity"
+	"github.com/tocsin-events/tocsin/internal/source"
+)
+
+// getHealth says that the process answers.
+func (s *Server) getHealth(w http.ResponseWriter, _ *http.Request) error {
+	return writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+}
+
+// getReady says whether events can be taken.
+func (s *Server) getReady(w http.ResponseWriter, _ *http.Request) error {
+	if err := s.Ready(); err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, map[string]string{"status": "ready"})
+}
+
+// getMetrics serves the metrics to callers on this machine, and to those with a
+// token. A request that a proxy has passed on is none of this machine's.
+func (s *Server) getMetrics(w http.ResponseWriter, r *http.Request) error {
+	if !direct(r) {
+		if err := s.authenticate(r, callerOf(r), identity.Read); err != nil {
+			return err
+		}
+	}
+	s.Metrics.Handler().ServeHTTP(w, r)
+	return nil
+}
+
+// direct reports whether a request comes straight from this machine.
+func direct(r *http.Request) bool {
+	for _, h := range []string{"X-Forwarded-For", "Forwarded", "X-Real-Ip", "Via"} {
+		if r.Header.Get(h) != "" {
+			return false
+		}
+	}
+	if r.Context().Value(peerKey) != nil {
+		return true
+	}
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}
+
+// getOpenAPI describes the API.
+func (s *Server) getOpenAPI(w http.ResponseWriter, _ *http.Request) error {
+	w.Header().Set("Content-Type", "application/json")
+	_, err := w.Write(s.openapi)
+	return err
+}
+
+// getSources tells how each source fares.
+func (s *Server) getSources(w http.ResponseWriter, r *http.Request) error {
+	if q := readQuery(r); q.err != nil {
+		return q.err
+	}
+	return writeJSON(w, http.StatusOK, page[source.Row]{Items: s.Sources()})
+}
+
+// getSettings shows what administrators can change while the server runs.
+func (s *Server) getSettings(w http.ResponseWriter, r *http.Request) error {
+	if q := readQuery(r); q.err != nil {
+		return q.err
+	}
+	found, err := s.Settings.load(r.Context())
+	if err != nil {
+		return err
+	}
+	if found.Version > 0 {
+		w.Header().Set("ETag", etag(found.Version))
+	}
+	return writeJSON(w, http.StatusOK, found.Value)
+}
+
+// patchSettings changes settings by a merge patch (RFC 7396).
+func (s *Server) patchSettings(w http.ResponseWriter, r *http.Request) error {
+	version, err := ifMatch(r)
+	if err != nil {
+		return err
+	}
+	raw, err := readRaw(w, r)
+	if err != nil {
+		return err
+	}
+	changed, err := s.Settings.update(r.Context(), cause(r), version, func(v *stored) error { return decodeStrict(raw, v) })
+	if err != nil {
+		return preconditionOf(r, err)
+	}
+	w.Header().Set("ETag", etag(changed.Version))
+	return writeJSON(w, http.StatusOK, changed.Value)
+}
+
+// postReload reads the configuration anew. A wrong one changes nothing, and is
+// recorded.
+func (s *Server) postReload(w http.ResponseWriter, r *http.Request) error {
+	if err := s.Reload(r.Context()); err != nil {
+		return event.Invalidf("the configuration is not reloaded, the old one stays: %w", err)
+	}
+	return writeJSON(w, http.StatusOK, map[string]string{"status": "reloaded"})
+}

@@ -1,0 +1,197 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/tocsin-events/tocsin/internal/catalog"
+	"github.com/tocsin-events/tocsin/internal/event"
+	"github.com/tocsin-events/tocsin/internal/filter"
+	"github.com/tocsin-events/tocsin/internal/journal/segment"
+)
+
+// Pace of live tails.
+const (
+	tailHeartbeat = 15 * time.Second
+	tailBatch     = 500
+	tailPause     = 25 * time.Millisecond // between two reads while events keep coming
+	tailWrite     = 30 * time.Second      // how long a client may refuse to read
+)
+
+// tail is one open live tail.
+type tail struct {
+	w      http.ResponseWriter
+	out    *http.ResponseController
+	filter *filter.Filter
+	view   catalog.View
+	hidden bool // transient events are wanted, too
+	at     event.Seq
+	buf    []byte
+}
+
+// getTail streams events as they are recorded (server-sent events, HTML living
+// standard, 9.2). Each message's id is the sequence, so that Last-Event-ID
+// resumes with neither a gap nor a double; heartbeats carry the id of the last
+// event that was looked at, also where the filter let none pass.
+func (s *Server) getTail(w http.ResponseWriter, r *http.Request) error {
+	q := readQuery(r, "filter", "view", "transient", "after")
+	f, query := s.compile(q)
+	view := catalog.View(q.text("view"))
+	if _, err := catalog.AppendView(nil, &event.Event{}, view); err != nil {
+		q.fail("query: %v", err)
+	}
+	at := s.Journal.Last()
+	for _, text := range []string{q.text("after"), r.Header.Get("Last-Event-ID")} {
+		if text == "" {
+			continue
+		}
+		seq, err := event.ParseSeq(text)
+		if err != nil {
+			q.fail("Last-Event-ID: %q was not given by this server", text)
+		}
+		at = min(seq, s.Journal.Last())
+	}
+	if q.err != nil {
+		return q.err
+	}
+	head := w.Header()
+	head.Set("Content-Type", "text/event-stream")
+	head.Set("Cache-Control", "no-store, no-transform")
+	head.Set("X-Accel-Buffering", "no")
+	w.WriteHeader(http.StatusOK)
+	s.Metrics.Tail(1)
+	defer s.Metrics.Tail(-1)
+	t := &tail{w: w, out: http.NewResponseController(w), filter: f, view: view, hidden: query.Transient, at: at}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(s.stop, cancel)()
+	t.run(ctx, s)
+	return nil // the stream has begun: an error can only end it
+}
+
+func (t *tail) run(ctx context.Context, s *Server) {
+	if first := s.Journal.First(); first > 0 && t.at+1 < first {
+		t.gap(t.at+1, first-1)
+		t.at = first - 1
+	}
+	t.heartbeat()
+	if t.flush() != nil {
+		return
+	}
+	beat := time.NewTicker(tailHeartbeat)
+	defer beat.Stop()
+	for {
+		grown := s.Journal.Grown()
+		more, err := t.read(ctx, s)
+		if err != nil {
+			return
+		}
+		if more {
+			continue
+		}
+		select {
+		case <-grown:
+			// Many commits a second wake a tail once: it reads what has come in the
+			// meantime in one go.
+			select {
+			case <-time.After(tailPause):
+			case <-ctx.Done():
+				return
+			}
+		case <-beat.C:
+			t.heartbeat()
+			if t.flush() != nil {
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// read sends the next events; more is true where others wait behind them.
+func (t *tail) read(ctx context.Context, s *Server) (more bool, err error) {
+	hits, err := s.Journal.After(ctx, t.at, tailBatch)
+	if err != nil || len(hits) == 0 {
+		return false, err
+	}
+	for i := range hits {
+		h := &hits[i]
+		if t.at+1 < h.Seq && t.missing(s, h.Seq) {
+			t.gap(t.at+1, h.Seq-1)
+		}
+		t.at = h.Seq
+		if err := t.event(h); err != nil {
+			return false, err
+		}
+	}
+	if len(t.buf) > 0 {
+		err = t.flush()
+	}
+	return len(hits) == tailBatch, err
+}
+
+// missing reports whether what lies before seq was taken by retention, and is
+// not merely expired.
+func (t *tail) missing(s *Server, seq event.Seq) bool {
+	return s.Journal.First() == seq
+}
+
+// event appends one event if the filter wants it.
+func (t *tail) event(h *segment.Hit) error {
+	full := event.InsertRecorded(nil, h.Body, h.Seq, time.Unix(0, h.Recorded))
+	if !t.filter.All() || t.view != "" && t.view != catalog.CloudEvents {
+		e, err := event.Decode(full)
+		if err != nil {
+			return err
+		}
+		if ok, err := t.filter.MatchEvent(&e); err != nil || !ok {
+			return nil //nolint:nilerr // a filter that fails on an event does not match it
+		}
+		if full, err = catalog.AppendView(full[:0], &e, t.view); err != nil {
+			return err
+		}
+	}
+	t.buf = append(t.buf, "id: "...)
+	t.buf = append(t.buf, seqText(h.Seq)...)
+	t.buf = append(t.buf, "\ndata: "...)
+	t.buf = append(t.buf, full...)
+	t.buf = append(t.buf, "\n\n"...)
+	return nil
+}
+
+func (t *tail) heartbeat() {
+	t.buf = append(t.buf, "id: "...)
+	t.buf = append(t.buf, seqText(t.at)...)
+	t.buf = append(t.buf, "\n\n"...)
+}
+
+// gap tells that retention has taken events that were asked for.
+func (t *tail) gap(from, to event.Seq) {
+	data, err := json.Marshal(map[string]string{"from": from.String(), "to": to.String(), "reason": "retention has removed these events"})
+	if err != nil {
+		return // a map of strings always marshals
+	}
+	t.buf = append(t.buf, "event: gap\nid: "...)
+	t.buf = append(t.buf, seqText(to)...)
+	t.buf = append(t.buf, "\ndata: "...)
+	t.buf = append(append(t.buf, data...), "\n\n"...)
+}
+
+func (t *tail) flush() error {
+	err := t.out.SetWriteDeadline(time.Now().Add(tailWrite))
+	if errors.Is(err, http.ErrNotSupported) {
+		err = nil
+	}
+	if err == nil {
+		_, err = t.w.Write(t.buf)
+	}
+	t.buf = t.buf[:0]
+	if err != nil {
+		return err
+	}
+	return t.out.Flush()
+}
