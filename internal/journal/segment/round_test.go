@@ -3,6 +3,7 @@ package segment
 import (
 	"bytes"
 	"context"
+	"runtime"
 	"testing"
 	"time"
 
@@ -102,4 +103,30 @@ func BenchmarkWrite(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(bu.rows)), "ns/event")
+}
+
+// TestOpenMemory opens what five million events come to: memory holds footers.
+func TestOpenMemory(t *testing.T) {
+	sources := writeAll(t, t.TempDir(), newGenerator(1, time.Millisecond).table(t, 16384))
+	path := sources[0].(*Reader).Info().Path
+	heap := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap()
+	readers := make([]*Reader, 305)
+	for i := range readers {
+		r, err := Open(vfs.OS{}, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Release()
+		readers[i] = r
+	}
+	if grown := int64(heap() - before); grown > 4<<20 {
+		t.Errorf("%d bytes for %d segments", grown, len(readers))
+	}
+	runtime.KeepAlive(readers)
 }
