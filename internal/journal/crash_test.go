@@ -1,8 +1,10 @@
 package journal_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"syscall"
@@ -45,6 +47,13 @@ func drawScript(t *rapid.T) []step {
 	}), 3, 14).Draw(t, "script")
 }
 
+// fataler is a test, or one run of a property.
+type fataler interface {
+	Context() context.Context
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
 // world is what a script has been told, to compare with what is found.
 type world struct {
 	acked    map[event.Seq]string
@@ -53,7 +62,7 @@ type world struct {
 }
 
 // play runs a script until its end, or until the file system stops it.
-func play(t *rapid.T, fsys *faultfs.FS, script []step, w *world) {
+func play(t fataler, fsys *faultfs.FS, script []step, w *world) {
 	j, err := journal.Open(t.Context(), small(fsys))
 	if err != nil {
 		return
@@ -88,7 +97,7 @@ func play(t *rapid.T, fsys *faultfs.FS, script []step, w *world) {
 	}
 }
 
-func (w *world) note(t *rapid.T, events []event.Event, results []journal.Result) {
+func (w *world) note(t fataler, events []event.Event, results []journal.Result) {
 	for i, r := range results {
 		id := string(events[i].ID)
 		if other, ok := w.acked[r.Seq]; ok && other != id {
@@ -102,7 +111,7 @@ func (w *world) note(t *rapid.T, events []event.Event, results []journal.Result)
 }
 
 // inspect reopens the journal and compares it with what was acknowledged.
-func (w *world) inspect(t *rapid.T, fsys *faultfs.FS) {
+func (w *world) inspect(t fataler, fsys *faultfs.FS) {
 	j, err := journal.Open(t.Context(), small(fsys))
 	if err != nil {
 		t.Fatalf("open after the fault: %v", err)
@@ -158,7 +167,7 @@ func (w *world) inspect(t *rapid.T, fsys *faultfs.FS) {
 }
 
 // goOn checks that the journal still knows its events, and takes new ones.
-func (w *world) goOn(t *rapid.T, j *journal.Journal, found map[event.Seq]string) {
+func (w *world) goOn(t fataler, j *journal.Journal, found map[event.Seq]string) {
 	last := j.Last()
 	results, err := j.Append(t.Context(), []event.Event{ev("new")})
 	if err != nil || results[0].Seq != last+1 {
@@ -198,52 +207,67 @@ var faults = map[string]func(op faultfs.Op) *faultfs.Fault{
 }
 
 // Whatever fails, and wherever: after a restart every acknowledged event is
-// there once, in its place, there is no gap, and Verify passes. Each script is
-// run once for every operation that it makes on the file system.
+// there once, in its place, there is no gap, and Verify passes. Each of a few
+// scripts is run once for every operation that it makes on the file system.
 func TestFaultAtEveryPoint(t *testing.T) {
 	for name, fault := range faults {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			rapid.Check(t, func(t *rapid.T) {
-				script := drawScript(t)
-				seed := rapid.Uint64().Draw(t, "seed")
-				dry := faultfs.New()
-				w := newWorld()
+			for example := range 2 {
+				script := rapid.Custom(drawScript).Example(example)
+				dry, w := faultfs.New(), newWorld()
 				play(t, dry, script, w)
 				total := dry.Ops()
 				w.inspect(t, dry)
 				for n := 1; n <= total; n++ {
-					fsys := faultfs.New()
-					fsys.Inject(func(op faultfs.Op) *faultfs.Fault {
-						if op.N != n {
-							return nil
-						}
-						return fault(op)
-					})
-					w := newWorld()
-					play(t, fsys, script, w)
-					r := rand.New(rand.NewPCG(seed, uint64(n)))
-					if name == "crash" || r.IntN(2) == 0 {
-						fsys.Crash()
-						fsys.Recover(r)
-					}
-					fsys.Inject(nil)
-					w.inspect(t, fsys)
-					// And once more, now that recovery itself has written.
-					fsys.Crash()
-					fsys.Recover(r)
-					w.inspectAgain(t, fsys)
+					strike(t, script, name, fault, n, uint64(n))
 				}
-			})
+			}
 		})
 	}
+}
+
+// The same for any script, one place at a time.
+func TestFaultAnywhere(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		script := drawScript(t)
+		name := rapid.SampledFrom(slices.Sorted(maps.Keys(faults))).Draw(t, "fault")
+		seed := rapid.Uint64().Draw(t, "seed")
+		for range 3 {
+			n := rapid.IntRange(1, 200).Draw(t, "operation")
+			strike(t, script, name, faults[name], n, seed)
+		}
+	})
+}
+
+// strike runs a script with a fault at its n-th operation, restarts, and looks.
+func strike(t fataler, script []step, name string, fault func(faultfs.Op) *faultfs.Fault, n int, seed uint64) {
+	fsys, w := faultfs.New(), newWorld()
+	fsys.Inject(func(op faultfs.Op) *faultfs.Fault {
+		if op.N != n {
+			return nil
+		}
+		return fault(op)
+	})
+	play(t, fsys, script, w)
+	r := rand.New(rand.NewPCG(seed, uint64(n)))
+	if name == "crash" || r.IntN(2) == 0 { // else only the process ends
+		fsys.Crash()
+		fsys.Recover(r)
+	}
+	fsys.Inject(nil)
+	w.inspect(t, fsys)
+	// And once more, now that recovery itself has written.
+	fsys.Crash()
+	fsys.Recover(r)
+	w.inspectAgain(t, fsys)
 }
 
 func newWorld() *world {
 	return &world{acked: map[event.Seq]string{}, tried: map[string]bool{}}
 }
 
-func (w *world) inspectAgain(t *rapid.T, fsys *faultfs.FS) {
+func (w *world) inspectAgain(t fataler, fsys *faultfs.FS) {
 	report, err := journal.VerifyDir(t.Context(), fsys, small(fsys).Dir, journal.VerifyOptions{})
 	if err != nil {
 		t.Fatalf("verify the folder: %v", err)
