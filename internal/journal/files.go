@@ -177,7 +177,7 @@ func (f *files) Release(seq event.Seq) error { return f.log.Release(seq) }
 func (f *files) Close() error {
 	if f.syncs != nil {
 		close(f.syncs)
-		for range f.synced { //nolint:revive // waits until the goroutine has ended
+		for range f.synced { // until the goroutine has ended
 		}
 	}
 	f.seen.close()

@@ -32,6 +32,7 @@ func bubble(t *testing.T, f func(*testing.T)) {
 // A disk that fills up refuses, loses nothing, and goes on by itself.
 func TestDiskFullAndRecovery(t *testing.T) {
 	bubble(t, func(t *testing.T) {
+		t.Helper()
 		fsys := faultfs.New()
 		o := small(fsys)
 		j := open(t, o)
@@ -78,6 +79,7 @@ func TestDiskFullAndRecovery(t *testing.T) {
 // What is left of the disk below the reserve is for sys and audit alone.
 func TestReserve(t *testing.T) {
 	bubble(t, func(t *testing.T) {
+		t.Helper()
 		fsys := faultfs.New()
 		fsys.SetCapacity(1 << 20)
 		o := small(fsys)
@@ -177,6 +179,7 @@ func TestBackPressure(t *testing.T) {
 // go when their time is over. The bubble's clock starts in the year 2000.
 func TestRetention(t *testing.T) {
 	bubble(t, func(t *testing.T) {
+		t.Helper()
 		fsys := faultfs.New()
 		o := small(fsys)
 		o.Policy = func() journal.Policy {
@@ -258,6 +261,7 @@ func TestClockJumpsBack(t *testing.T) {
 	appendAll(t, j, ev("a"))
 	closeJournal(t, j)
 	bubble(t, func(t *testing.T) { // in here it is the year 2000
+		t.Helper()
 		j, err := journal.Open(t.Context(), o)
 		if err != nil {
 			t.Fatal(err)

@@ -25,7 +25,7 @@ type File interface {
 }
 
 // FS opens and names files. Paths are absolute or relative to the process.
-type FS interface {
+type FS interface { //nolint:interfacebloat // a file system has that many operations, and splitting it would only hide them
 	// Create makes an empty file that can be read and written; an older one of
 	// the same name is emptied.
 	Create(path string) (File, error)
