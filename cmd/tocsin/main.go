@@ -1,4 +1,5 @@
-// Command tocsin is a system-event server and its command line.
+// Command tocsin is a system-event server and its command line. All of it is in
+// internal/cli; here are only the streams, the environment and the exit code.
 package main
 
 import (

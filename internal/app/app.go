@@ -18,6 +18,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -143,11 +144,12 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if a.tcp, err = net.Listen("tcp", c.Listen); err != nil {
+	var listen net.ListenConfig
+	if a.tcp, err = listen.Listen(ctx, "tcp", c.Listen); err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
 	a.defers(closeListener(a.tcp))
-	if a.socket, err = web.ListenSocket(socketPath(c.Data), c.Group); err != nil {
+	if a.socket, err = web.ListenSocket(ctx, socketPath(c.Data), c.Group); err != nil {
 		return nil, err
 	}
 	a.defers(closeListener(a.socket))
@@ -208,8 +210,8 @@ func (a *App) defers(f func() error) { a.cleanup = append(a.cleanup, f) }
 // close releases what was acquired, the newest first.
 func (a *App) close() error {
 	var errs []error
-	for i := len(a.cleanup) - 1; i >= 0; i-- {
-		errs = append(errs, a.cleanup[i]())
+	for _, release := range slices.Backward(a.cleanup) {
+		errs = append(errs, release())
 	}
 	a.cleanup = nil
 	return errors.Join(errs...)

@@ -185,6 +185,7 @@ func (r *running) stop() {
 type memory struct{ state *state.State }
 
 func (m memory) Load(ctx context.Context, key string) (string, error) { return m.state.Fact(ctx, key) }
+
 func (m memory) Store(ctx context.Context, key, value string) error {
 	return m.state.SetFact(ctx, key, value)
 }
@@ -231,8 +232,11 @@ func (a *App) reload(ctx context.Context) error {
 // fixed refuses a change of what only a restart can change.
 func fixed(old, now *config.Config) error {
 	for _, k := range []struct{ name, old, now string }{
-		{"listen", old.Listen, now.Listen}, {"data", old.Data, now.Data}, {"database", old.Database, now.Database},
-		{"public_url", old.PublicURL, now.PublicURL}, {"significant.source_base", old.Significant.SourceBase, now.Significant.SourceBase},
+		{"listen", old.Listen, now.Listen},
+		{"data", old.Data, now.Data},
+		{"database", old.Database, now.Database},
+		{"public_url", old.PublicURL, now.PublicURL},
+		{"significant.source_base", old.Significant.SourceBase, now.Significant.SourceBase},
 	} {
 		if k.old != k.now {
 			return event.Conflictf("%s changes from %q to %q: that needs a restart", k.name, k.old, k.now)

@@ -168,7 +168,7 @@ func (c *Catalog) Severity(t event.Type) event.Severity {
 
 // typeName is what a custom type may be called: words of lower-case letters,
 // digits and underscores, joined by dots, as the built-in names are.
-var typeName = regexp.MustCompile(`^[a-z][a-z0-9_]*([.-][a-z0-9_]+)*$`) //nolint:gochecknoglobals // a compiled constant
+var typeName = regexp.MustCompile(`^[a-z][a-z0-9_]*([.-][a-z0-9_]+)*$`)
 
 // Custom checks a type that a user wants to add and returns it completed: its
 // kind, producer and version are set. Errors are of class event.ErrInvalid or

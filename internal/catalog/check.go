@@ -11,7 +11,7 @@ import (
 // Misfit says why an event does not follow its type's entry, or that the type
 // is unknown. It is a finding, not a failure: ingest.unknown decides what is
 // done about it.
-type Misfit struct {
+type Misfit struct { //nolint:errname // a finding; it is an error only where it is refused
 	Unknown bool   // the type is in no entry
 	Field   string // the data field at fault; empty for the data as a whole
 	Problem string

@@ -3,6 +3,7 @@ package cli
 import (
 	"encoding/json"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -17,21 +18,23 @@ func summarise(tool, stdout string, data map[string]any) {
 	}
 }
 
-var resticSaved = regexp.MustCompile(`snapshot ([0-9a-f]{8,64}) saved`) //nolint:gochecknoglobals // a compiled constant
-var resticFiles = regexp.MustCompile(`processed (\d+) files`)           //nolint:gochecknoglobals // a compiled constant
+var (
+	resticSaved = regexp.MustCompile(`snapshot ([0-9a-f]{8,64}) saved`)
+	resticFiles = regexp.MustCompile(`processed (\d+) files`)
+)
 
 // resticSummary reads the last JSON line of restic backup --json, or else the
 // two lines that people read.
 func resticSummary(stdout string, data map[string]any) {
 	lines := strings.Split(strings.TrimSpace(stdout), "\n")
-	for i := len(lines) - 1; i >= 0; i-- {
+	for _, line := range slices.Backward(lines) {
 		var s struct {
 			Type     string `json:"message_type"`
 			Snapshot string `json:"snapshot_id"`
 			Added    int64  `json:"data_added"`
 			Files    int64  `json:"total_files_processed"`
 		}
-		if json.Unmarshal([]byte(lines[i]), &s) == nil && s.Type == "summary" {
+		if json.Unmarshal([]byte(line), &s) == nil && s.Type == "summary" {
 			data["snapshot"], data["bytes"], data["files"] = s.Snapshot, s.Added, s.Files
 			return
 		}

@@ -34,12 +34,11 @@ const (
 
 // cli is one call of the program.
 type cli struct {
-	environ        []string
-	in             io.Reader
-	out, err       io.Writer
-	data           string // folder of the server on this host
-	output         string // table or json
-	loadedMainFile string
+	environ  []string
+	in       io.Reader
+	out, err io.Writer
+	data     string // folder of the server on this host
+	output   string // table or json
 }
 
 // commands is filled by the init functions of this package's files alone.
@@ -98,17 +97,16 @@ func (c *cli) env(name string) string {
 }
 
 // exitCode carries an exit code of another program, or a silent failure.
-type exitCode int
+type exitCode int //nolint:errname // it is a code first; as an error it only travels
 
 func (e exitCode) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
 // exit prints an error and gives its exit code. This is the one table.
 func (c *cli) exit(err error) int {
-	var code exitCode
 	if err == nil {
 		return exitOK
 	}
-	if errors.As(err, &code) {
+	if code, ok := errors.AsType[exitCode](err); ok {
 		return int(code)
 	}
 	_, _ = fmt.Fprintf(c.err, "tocsin: %v\n", err)

@@ -69,8 +69,7 @@ func (k *client) open(ctx context.Context, method, path, media string, body io.R
 	}
 	resp, err := k.http.Do(req)
 	if err != nil {
-		var u *url.Error
-		if errors.As(err, &u) {
+		if u, ok := errors.AsType[*url.Error](err); ok {
 			err = u.Err
 		}
 		return nil, event.Unavailablef("no server answers at %s (%w); start one with tocsin serve, or set TOCSIN_URL and TOCSIN_TOKEN", k.where, err)

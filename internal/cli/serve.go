@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -47,7 +48,7 @@ func (s *serve) load(cmd *cobra.Command, c *cli) (config.Config, error) {
 		{"data", "TOCSIN_DATA", c.data}, {"listen", "TOCSIN_LISTEN", s.listen}, {"database", "TOCSIN_DATABASE", s.database},
 	} {
 		if cmd.Flags().Changed(flag.name) {
-			environ = append(environ[:len(environ):len(environ)], flag.variable+"="+flag.value)
+			environ = append(slices.Clip(environ), flag.variable+"="+flag.value)
 		}
 	}
 	return config.Load(s.config, environ)

@@ -129,7 +129,7 @@ func (c *Config) parse(path string, text []byte) []error {
 	return problems
 }
 
-var unknownField = regexp.MustCompile(`field (\S+) not found in type \S+`) //nolint:gochecknoglobals // a compiled constant
+var unknownField = regexp.MustCompile(`field (\S+) not found in type \S+`)
 
 func plain(msg string) string {
 	return unknownField.ReplaceAllString(msg, `unknown key "$1"; tocsin check --defaults lists all keys`)

@@ -9,11 +9,11 @@ import (
 	"github.com/tocsin-events/tocsin/internal/filter"
 )
 
-func newEnv(t testing.TB) *filter.Env {
-	t.Helper()
+func newEnv(tb testing.TB) *filter.Env {
+	tb.Helper()
 	env, err := filter.NewEnv()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return env
 }
@@ -186,9 +186,17 @@ func TestGlob(t *testing.T) {
 		pattern, text string
 		want          bool
 	}{
-		{"*", "", true}, {"", "", true}, {"", "a", false}, {"a*c", "abbc", true}, {"a*c", "abcd", false},
-		{"*.ok", "trigger.event.ok", true}, {"server.*", "server.health.state.improved", true},
-		{"?", "", false}, {"a?c", "abc", true}, {"**a**", "xay", true}, {"*aab", "aaaaaaab", true},
+		{"*", "", true},
+		{"", "", true},
+		{"", "a", false},
+		{"a*c", "abbc", true},
+		{"a*c", "abcd", false},
+		{"*.ok", "trigger.event.ok", true},
+		{"server.*", "server.health.state.improved", true},
+		{"?", "", false},
+		{"a?c", "abc", true},
+		{"**a**", "xay", true},
+		{"*aab", "aaaaaaab", true},
 	}
 	for _, tt := range tests {
 		if got := filter.Glob(tt.pattern, tt.text); got != tt.want {

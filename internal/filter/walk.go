@@ -220,11 +220,11 @@ func (p *planner) in(a, list ast.Expr) *Node {
 		return &Node{Op: OpIn, Column: column, Values: values}
 	}
 	if path, ok := dataPath(a); ok {
-		any := &Node{Op: OpOr}
+		either := &Node{Op: OpOr}
 		for _, v := range values {
-			any.Kids = append(any.Kids, &Node{Op: OpData, Path: path, Values: []string{v}})
+			either.Kids = append(either.Kids, &Node{Op: OpData, Path: path, Values: []string{v}})
 		}
-		return &Node{Op: OpNeeds, Kids: []*Node{any}}
+		return &Node{Op: OpNeeds, Kids: []*Node{either}}
 	}
 	return unknown()
 }

@@ -21,7 +21,9 @@ const (
 )
 
 // SlowDown tells a caller to try again after Wait.
-type SlowDown struct{ Wait time.Duration }
+type SlowDown struct { //nolint:errname // it reads as what it says
+	Wait time.Duration
+}
 
 func (s *SlowDown) Error() string {
 	return fmt.Sprintf("too many failed attempts: try again in %d seconds", int(s.Wait.Seconds())+1)

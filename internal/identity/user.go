@@ -30,7 +30,7 @@ var users = state.Collection[User]{ //nolint:gochecknoglobals // a description o
 	Check: checkUser,
 }
 
-var username = regexp.MustCompile(`^[a-z0-9][a-z0-9._@-]{0,63}$`) //nolint:gochecknoglobals // a compiled constant
+var username = regexp.MustCompile(`^[a-z0-9][a-z0-9._@-]{0,63}$`)
 
 func checkUser(u *User) error {
 	if !username.MatchString(u.Username) {

@@ -175,8 +175,7 @@ type refusal struct {
 func (r *refusal) Unwrap() error { return r.error }
 
 func reasonOf(err error) string {
-	var r *refusal
-	if errors.As(err, &r) {
+	if r, ok := errors.AsType[*refusal](err); ok {
 		return r.reason
 	}
 	return "malformed"

@@ -44,10 +44,8 @@ func Key(key string) bool {
 	}
 	words := split(key)
 	for i := range words {
-		joined := ""
 		for n := i; n < len(words) && n < i+maxWords; n++ {
-			joined += words[n]
-			if secretWord(joined) && !excused(words[n+1:]) {
+			if secretWord(strings.Join(words[i:n+1], "")) && !excused(words[n+1:]) {
 				return true
 			}
 		}

@@ -175,7 +175,7 @@ func collect(root string, give func(found)) error {
 			if errors.Is(err, fs.ErrPermission) {
 				denied = err
 			}
-			return nil //nolint:nilerr // a folder that vanished or is closed to us ends nothing
+			return nil // a folder that vanished or is closed to us ends nothing
 		}
 		if d.IsDir() || !looksLikeCertificate(path) {
 			return nil

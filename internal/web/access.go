@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"net/netip"
@@ -82,7 +83,7 @@ func (s *Server) authenticate(r *http.Request, who *caller, scope identity.Scope
 			return unauthorized("sign in first: send Authorization: Bearer and a token")
 		}
 		p, err := s.Identity.Authenticate(r.Context(), bearer)
-		if classOf(err) == event.ErrDenied {
+		if errors.Is(err, event.ErrDenied) {
 			return unauthorized(err.Error())
 		}
 		if err != nil {

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"errors"
 	"net/http"
 	"time"
 
@@ -31,7 +32,7 @@ func (s *Server) postToken(w http.ResponseWriter, r *http.Request) error {
 		return event.Invalidf("username and password are both needed")
 	}
 	got, err := s.Identity.SignIn(r.Context(), cause(r), in.Username, in.Password)
-	if classOf(err) == event.ErrDenied {
+	if errors.Is(err, event.ErrDenied) {
 		return unauthorized(err.Error())
 	}
 	if err != nil {
@@ -47,7 +48,7 @@ func (s *Server) postRenew(w http.ResponseWriter, r *http.Request) error {
 		return event.Invalidf("only a token from signing in can be renewed; make a new API token instead")
 	}
 	got, err := s.Identity.Renew(r.Context(), cause(r), bearer)
-	if classOf(err) == event.ErrDenied {
+	if errors.Is(err, event.ErrDenied) {
 		return unauthorized(err.Error())
 	}
 	if err != nil {
@@ -184,7 +185,7 @@ func (s *Server) deleteToken(w http.ResponseWriter, r *http.Request) error {
 // preconditionOf tells a lost update apart from other conflicts: a conflict
 // under If-Match is 412 (RFC 9110, 13.1.1).
 func preconditionOf(r *http.Request, err error) error {
-	if classOf(err) == event.ErrConflict && r.Header.Get("If-Match") != "" {
+	if errors.Is(err, event.ErrConflict) && r.Header.Get("If-Match") != "" {
 		return newProblem(http.StatusPreconditionFailed, "precondition", err.Error())
 	}
 	return err

@@ -2,7 +2,6 @@ package web
 
 import (
 	"errors"
-	"io"
 	"mime"
 	"net/http"
 	"net/url"
@@ -78,7 +77,7 @@ func (s *Server) postEvents(w http.ResponseWriter, r *http.Request) error {
 	from := ingest.Sender{Name: p.Name, Trusted: p.Can(identity.Forward)}
 	a, err := s.takeEvents(w, r, from)
 	if err != nil {
-		if classOf(err) == event.ErrInvalid {
+		if errors.Is(err, event.ErrInvalid) {
 			s.Metrics.CountRejected("malformed")
 		}
 		return err
@@ -180,7 +179,7 @@ func (s *Server) takeLines(w http.ResponseWriter, r *http.Request, from ingest.S
 
 // lineError explains an error of the body; one of the journal explains itself.
 func lineError(err error) error {
-	if classOf(err) != nil || errors.Is(err, io.ErrShortWrite) {
+	if errors.Is(err, event.ErrUnavailable) || errors.Is(err, event.ErrInvalid) {
 		return err
 	}
 	return bodyError(err)

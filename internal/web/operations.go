@@ -6,30 +6,34 @@ import (
 	"github.com/tocsin-events/tocsin/internal/event"
 )
 
-// What the routes are for, in the words of /openapi.json.
-var ( //nolint:gochecknoglobals // constant descriptions, which Go can't write as constants
-	filterParam    = param("filter", object{"type": "string", "maxLength": 16384}, "CEL expression; see the documentation of filters.")
-	transientParam = param("transient", object{"type": "boolean"}, "Include events that are gone after an hour.")
-	viewParam      = param("view", object{"type": "string", "enum": []string{"cloudevents", "audit", "significant"}}, "Form of the events.")
-	sinceParam     = param("since", object{"type": "string"}, "Earliest time: RFC 3339, or a duration back from now.")
-	untilParam     = param("until", object{"type": "string"}, "Time before which events lie: RFC 3339, or a duration back from now.")
-	limitParam     = param("limit", object{"type": "integer", "minimum": 1, "maximum": 1000}, "Most items on a page.")
-	cursorParam    = param("cursor", object{"type": "string"}, "The next of the page before.")
+// operations are what the routes are for, in the words of /openapi.json.
+type operations struct {
+	health, ready, metrics, openAPI, signIn, renew, emit, handshake, search, volume, tail, event, immutable, catalog, oneType, addType, tokens, addToken, token, putToken, patchToken, dropToken, sources, settings, patchSettings, reload, journal, heads, verify, export, imports operation
+}
 
-	opHealth = operation{summary: "The process answers.", answers: ok("200", "It does.", object{"type": "object"})}
-	opReady  = operation{summary: "Events can be taken.", answers: map[string]answerDoc{
+func describe() (o operations) {
+	filterParam := param("filter", object{"type": "string", "maxLength": 16384}, "CEL expression; see the documentation of filters.")
+	transientParam := param("transient", object{"type": "boolean"}, "Include events that are gone after an hour.")
+	viewParam := param("view", object{"type": "string", "enum": []string{"cloudevents", "audit", "significant"}}, "Form of the events.")
+	sinceParam := param("since", object{"type": "string"}, "Earliest time: RFC 3339, or a duration back from now.")
+	untilParam := param("until", object{"type": "string"}, "Time before which events lie: RFC 3339, or a duration back from now.")
+	limitParam := param("limit", object{"type": "integer", "minimum": 1, "maximum": 1000}, "Most items on a page.")
+	cursorParam := param("cursor", object{"type": "string"}, "The next of the page before.")
+
+	o.health = operation{summary: "The process answers.", answers: ok("200", "It does.", object{"type": "object"})}
+	o.ready = operation{summary: "Events can be taken.", answers: map[string]answerDoc{
 		"200": {"They can.", "application/json", object{"type": "object"}},
 		"507": {"The disk is full.", "application/problem+json", ref("Problem")},
 	}}
-	opMetrics = operation{summary: "Metrics for Prometheus; without a token for direct callers on this machine only.", answers: map[string]answerDoc{
+	o.metrics = operation{summary: "Metrics for Prometheus; without a token for direct callers on this machine only.", answers: map[string]answerDoc{
 		"200": {"Prometheus text format.", "text/plain", object{"type": "string"}},
 	}}
-	opOpenAPI = operation{summary: "This description.", answers: ok("200", "OpenAPI 3.1.", object{"type": "object"})}
+	o.openAPI = operation{summary: "This description.", answers: ok("200", "OpenAPI 3.1.", object{"type": "object"})}
 
-	opSignIn = operation{summary: "Exchange a name and password for a token.", body: jsonBody(ref("SignIn")), answers: ok("200", "A token.", ref("Session"))}
-	opRenew  = operation{summary: "Exchange a token from signing in for a fresh one.", answers: ok("200", "A token.", ref("Session"))}
+	o.signIn = operation{summary: "Exchange a name and password for a token.", body: jsonBody(ref("SignIn")), answers: ok("200", "A token.", ref("Session"))}
+	o.renew = operation{summary: "Exchange a token from signing in for a fresh one.", answers: ok("200", "A token.", ref("Session"))}
 
-	opEmit = operation{
+	o.emit = operation{
 		summary: "Record events. The answer comes when they are durable. Binary mode: attributes as ce- headers.",
 		params:  []parameter{param("access_token", object{"type": "string"}, "A token, for senders that can set no header.")},
 		body: map[string]object{
@@ -37,59 +41,60 @@ var ( //nolint:gochecknoglobals // constant descriptions, which Go can't write a
 		},
 		answers: ok("202", "At least one is recorded, or was before.", ref("Answer")),
 	}
-	opHandshake = operation{summary: "Handshake of webhook senders (CloudEvents HTTP 1.1 Web Hooks, 4).", answers: map[string]answerDoc{"200": {doc: "They may send."}}}
-	opSearch    = operation{
+	o.handshake = operation{summary: "Handshake of webhook senders (CloudEvents HTTP 1.1 Web Hooks, 4).", answers: map[string]answerDoc{"200": {doc: "They may send."}}}
+	o.search = operation{
 		summary: "Find events.", params: []parameter{
 			filterParam, sinceParam, untilParam, limitParam, cursorParam, viewParam, transientParam,
 			param("order", object{"type": "string", "enum": []string{"asc", "desc"}}, "By sequence; newest first unless asc."),
 		}, answers: ok("200", "A page of events.", ref("EventPage")),
 	}
-	opVolume = operation{
+	o.volume = operation{
 		summary: "Count events over time.", params: []parameter{
 			filterParam, sinceParam, untilParam, transientParam,
 			param("step", object{"type": "string"}, "Length of a bucket, such as 1h."),
 			param("by", object{"type": "string", "enum": []string{"type", "severity", "kind"}}, "What is told apart."),
 		}, answers: ok("200", "A bucket for every step.", ref("Volume")),
 	}
-	opTail = operation{
+	o.tail = operation{
 		summary: "Events as they are recorded (server-sent events). Last-Event-ID resumes.", params: []parameter{
 			filterParam, viewParam, transientParam, param("after", object{"type": "string"}, "Sequence to begin behind."),
 		}, answers: map[string]answerDoc{"200": {"A stream.", "text/event-stream", object{"type": "string"}}},
 	}
-	opEvent = operation{summary: "One event.", params: []parameter{viewParam}, answers: map[string]answerDoc{
+	o.event = operation{summary: "One event.", params: []parameter{viewParam}, answers: map[string]answerDoc{
 		"200": {"The event.", event.JSONMedia, ref("Event")},
 	}}
-	opImmutable = operation{summary: "Refused: what is recorded is never changed. The attempt is recorded.", answers: map[string]answerDoc{
+	o.immutable = operation{summary: "Refused: what is recorded is never changed. The attempt is recorded.", answers: map[string]answerDoc{
 		"405": {"Always.", "application/problem+json", ref("Problem")},
 	}}
 
-	opCatalog = operation{summary: "Every type of event.", answers: ok("200", "All types.", list("Type"))}
-	opType    = operation{summary: "One type of event.", answers: ok("200", "The type.", ref("Type"))}
-	opAddType = operation{summary: "Add a type of your own, or a new version of one.", body: jsonBody(ref("NewType")), answers: ok("201", "The type.", ref("Type"))}
+	o.catalog = operation{summary: "Every type of event.", answers: ok("200", "All types.", list("Type"))}
+	o.oneType = operation{summary: "One type of event.", answers: ok("200", "The type.", ref("Type"))}
+	o.addType = operation{summary: "Add a type of your own, or a new version of one.", body: jsonBody(ref("NewType")), answers: ok("201", "The type.", ref("Type"))}
 
-	opTokens     = operation{summary: "API tokens.", params: []parameter{limitParam, cursorParam}, answers: ok("200", "A page of tokens.", list("Token"))}
-	opAddToken   = operation{summary: "Make an API token. Its secret is shown once.", body: jsonBody(ref("NewToken")), answers: ok("201", "The token, with its secret.", ref("Token"))}
-	opToken      = operation{summary: "One API token.", answers: ok("200", "The token.", ref("Token"))}
-	opPutToken   = operation{summary: "Replace an API token's properties.", body: jsonBody(ref("NewToken")), answers: ok("200", "The token.", ref("Token"))}
-	opPatchToken = operation{summary: "Change an API token's properties (merge patch).", body: jsonBody(ref("TokenPatch")), answers: ok("200", "The token.", ref("Token"))}
-	opDropToken  = operation{summary: "Revoke an API token.", answers: map[string]answerDoc{"204": {doc: "It is revoked."}}}
+	o.tokens = operation{summary: "API tokens.", params: []parameter{limitParam, cursorParam}, answers: ok("200", "A page of tokens.", list("Token"))}
+	o.addToken = operation{summary: "Make an API token. Its secret is shown once.", body: jsonBody(ref("NewToken")), answers: ok("201", "The token, with its secret.", ref("Token"))}
+	o.token = operation{summary: "One API token.", answers: ok("200", "The token.", ref("Token"))}
+	o.putToken = operation{summary: "Replace an API token's properties.", body: jsonBody(ref("NewToken")), answers: ok("200", "The token.", ref("Token"))}
+	o.patchToken = operation{summary: "Change an API token's properties (merge patch).", body: jsonBody(ref("TokenPatch")), answers: ok("200", "The token.", ref("Token"))}
+	o.dropToken = operation{summary: "Revoke an API token.", answers: map[string]answerDoc{"204": {doc: "It is revoked."}}}
 
-	opSources       = operation{summary: "The sources, and how they fare.", answers: ok("200", "All sources.", list("Source"))}
-	opSettings      = operation{summary: "What can be changed while the server runs.", answers: ok("200", "The settings.", ref("Settings"))}
-	opPatchSettings = operation{summary: "Change settings (merge patch).", body: jsonBody(ref("SettingsPatch")), answers: ok("200", "The settings.", ref("Settings"))}
-	opReload        = operation{summary: "Read the configuration anew.", answers: ok("200", "It is read.", object{"type": "object"})}
+	o.sources = operation{summary: "The sources, and how they fare.", answers: ok("200", "All sources.", list("Source"))}
+	o.settings = operation{summary: "What can be changed while the server runs.", answers: ok("200", "The settings.", ref("Settings"))}
+	o.patchSettings = operation{summary: "Change settings (merge patch).", body: jsonBody(ref("SettingsPatch")), answers: ok("200", "The settings.", ref("Settings"))}
+	o.reload = operation{summary: "Read the configuration anew.", answers: ok("200", "It is read.", object{"type": "object"})}
 
-	opJournal = operation{summary: "How much is recorded.", answers: ok("200", "Figures.", object{"type": "object"})}
-	opHeads   = operation{summary: "Signed ends of the hash chains, to be kept elsewhere.", answers: ok("200", "The heads.", object{"type": "object"})}
-	opVerify  = operation{
+	o.journal = operation{summary: "How much is recorded.", answers: ok("200", "Figures.", object{"type": "object"})}
+	o.heads = operation{summary: "Signed ends of the hash chains, to be kept elsewhere.", answers: ok("200", "The heads.", object{"type": "object"})}
+	o.verify = operation{
 		summary: "Prove that nothing was altered or removed.", body: jsonBody(ref("Verify")),
 		answers: ok("200", "What was found.", ref("Report")),
 	}
-	opExport = operation{summary: "Every event as NDJSON.", params: []parameter{
+	o.export = operation{summary: "Every event as NDJSON.", params: []parameter{
 		param("from", object{"type": "string"}, "First sequence."), param("to", object{"type": "string"}, "Last sequence."),
 	}, answers: map[string]answerDoc{"200": {"A stream of events.", ndjsonMedia, object{"type": "string"}}}}
-	opImport = operation{summary: "Take events as they were exported.", body: map[string]object{ndjsonMedia: {"type": "string"}}, answers: ok("200", "What became of them.", object{"type": "object"})}
-)
+	o.imports = operation{summary: "Take events as they were exported.", body: map[string]object{ndjsonMedia: {"type": "string"}}, answers: ok("200", "What became of them.", object{"type": "object"})}
+	return o
+}
 
 func list(item string) object {
 	return object{"type": "object", "required": []string{"items", "next"}, "properties": object{

@@ -3,6 +3,7 @@ package web
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"strconv"
 
@@ -28,52 +29,38 @@ type problem struct {
 
 func (p *problem) Error() string { return p.Detail }
 
-// problemf makes a problem with a status of its own.
+// newProblem makes a problem with a status of its own.
 func newProblem(status int, slug, detail string) *problem {
 	return &problem{Type: "urn:tocsin:problem:" + slug, Title: http.StatusText(status), Status: status, Detail: detail, header: http.Header{}}
-}
-
-// classOf is the class of an error; nil where it has none.
-func classOf(err error) error {
-	for _, c := range []error{event.ErrInvalid, event.ErrNotFound, event.ErrConflict, event.ErrDenied, event.ErrUnavailable} {
-		if errors.Is(err, c) {
-			return c
-		}
-	}
-	return nil
 }
 
 // problemOf turns an error into what a client may know of it. This is the one
 // table of classes and statuses.
 func problemOf(err error) *problem {
-	var p *problem
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*problem](err); ok {
 		return p
 	}
-	var slow *identity.SlowDown
-	if errors.As(err, &slow) {
+	if slow, ok := errors.AsType[*identity.SlowDown](err); ok {
 		return retryLater(http.StatusTooManyRequests, "slow-down", slow.Error(), int(slow.Wait.Seconds())+1)
 	}
-	var tooBig *http.MaxBytesError
-	if errors.As(err, &tooBig) {
+	if tooBig, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return newProblem(http.StatusRequestEntityTooLarge, "too-large", "the body is larger than "+strconv.FormatInt(tooBig.Limit, 10)+" bytes")
 	}
 	detail := redact.Text(err.Error())
-	switch classOf(err) {
-	case event.ErrInvalid:
-		p = newProblem(http.StatusBadRequest, "invalid", detail)
-		var bad *filter.Error
-		if errors.As(err, &bad) {
+	switch {
+	case errors.Is(err, event.ErrInvalid):
+		p := newProblem(http.StatusBadRequest, "invalid", detail)
+		if bad, ok := errors.AsType[*filter.Error](err); ok {
 			p.Type, p.Line, p.Column = "urn:tocsin:problem:filter", bad.Line, bad.Column
 		}
 		return p
-	case event.ErrNotFound:
+	case errors.Is(err, event.ErrNotFound):
 		return newProblem(http.StatusNotFound, "not-found", detail)
-	case event.ErrConflict:
+	case errors.Is(err, event.ErrConflict):
 		return newProblem(http.StatusConflict, "conflict", detail)
-	case event.ErrDenied:
+	case errors.Is(err, event.ErrDenied):
 		return newProblem(http.StatusForbidden, "denied", detail)
-	case event.ErrUnavailable:
+	case errors.Is(err, event.ErrUnavailable):
 		if errors.Is(err, journal.ErrFull) {
 			return retryLater(http.StatusInsufficientStorage, "disk-full", detail, 30)
 		}
@@ -95,9 +82,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if p.Status == http.StatusInternalServerError {
 		s.Log.ErrorContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "err", err)
 	}
-	for name, values := range p.header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), p.header)
 	w.Header().Set("Content-Type", "application/problem+json")
 	writeBody(w, p.Status, p)
 }

@@ -89,8 +89,7 @@ func decodeStrict(raw []byte, into any) error {
 }
 
 func plainJSON(err error) string {
-	var wrong *json.UnmarshalTypeError
-	if errors.As(err, &wrong) {
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return "member " + strconv.Quote(wrong.Field) + " must be of another type than " + wrong.Value
 	}
 	return err.Error()

@@ -52,7 +52,7 @@ func (s *Server) compile(q *query) (*filter.Filter, segment.Query) {
 	return f, out
 }
 
-func (q *query) bounds(out *segment.Query, now time.Time, since time.Time) {
+func (q *query) bounds(out *segment.Query, now, since time.Time) {
 	if t := q.instant("since", now, since); !t.IsZero() {
 		out.Since = t.UnixNano()
 	}

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -21,7 +22,7 @@ import (
 // and the server's own user are administrators, members of group may emit, all
 // others may nothing. A stale socket of a server that is gone is replaced; one
 // that somebody answers is an error of class event.ErrConflict.
-func ListenSocket(path, group string) (net.Listener, error) {
+func ListenSocket(ctx context.Context, path, group string) (net.Listener, error) {
 	gid := -1
 	if group != "" {
 		g, err := user.LookupGroup(group)
@@ -32,7 +33,8 @@ func ListenSocket(path, group string) (net.Listener, error) {
 			return nil, event.Invalidf("group %s: its id %q is no number", group, g.Gid)
 		}
 	}
-	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
+	dialer := net.Dialer{Timeout: time.Second}
+	if c, err := dialer.DialContext(ctx, "unix", path); err == nil {
 		_ = c.Close()
 		return nil, event.Conflictf("another server answers at %s", path)
 	}
@@ -41,7 +43,8 @@ func ListenSocket(path, group string) (net.Listener, error) {
 	}
 	// Nobody else may connect before the mode is set.
 	old := syscall.Umask(0o177)
-	l, err := net.Listen("unix", path)
+	var listen net.ListenConfig
+	l, err := listen.Listen(ctx, "unix", path)
 	syscall.Umask(old)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", path, err)

@@ -8,6 +8,7 @@ package web
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -166,4 +167,4 @@ func (s *Settings) update(ctx context.Context, by state.Cause, version int64, ch
 	return r, err
 }
 
-func isNotFound(err error) bool { return classOf(err) == event.ErrNotFound }
+func isNotFound(err error) bool { return errors.Is(err, event.ErrNotFound) }
