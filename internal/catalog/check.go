@@ -38,8 +38,8 @@ func (c *Catalog) Check(e *event.Event) *Misfit {
 		}
 		return nil
 	}
-	var sc scan.Scanner
-	sc.Reset(e.Data)
+	sc := scan.Get(e.Data)
+	defer scan.Put(sc)
 	kind, err := sc.Next()
 	if err != nil {
 		return &Misfit{Problem: "data is not JSON: " + err.Error()}
@@ -50,7 +50,7 @@ func (c *Catalog) Check(e *event.Event) *Misfit {
 		}
 		return &Misfit{Problem: "data must be a JSON object"}
 	}
-	return t.checkMembers(&sc)
+	return t.checkMembers(sc)
 }
 
 func (t *compiled) checkMembers(sc *scan.Scanner) *Misfit {
@@ -169,12 +169,12 @@ func isInteger(raw []byte) bool {
 
 // Secrecy tells what an entry says about a top-level data field: known is false
 // where it says nothing and the word list decides.
-func (c *Catalog) Secrecy(t event.Type, field string) (secret, known bool) {
+func (c *Catalog) Secrecy(t event.Type, field []byte) (secret, known bool) {
 	found := (*c.entries.Load())[t]
 	if found == nil {
 		return false, false
 	}
-	f := found.fields[field]
+	f := found.fields[string(field)]
 	if f == nil || f.Secret == nil {
 		return false, false
 	}

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -35,9 +34,8 @@ var (
 // data and data_base64 at most. Nothing in the result aliases in. The errors
 // are of class ErrInvalid and name the attribute, or the line and column.
 func Decode(in []byte) (Event, error) {
-	sc := scanners.Get().(*scan.Scanner)
-	defer scanners.Put(sc)
-	sc.Reset(in)
+	sc := scan.Get(in)
+	defer scan.Put(sc)
 	d := decoder{in: string(in)} // one copy, which all attributes share
 	err := d.object(sc)
 	if err == nil {
@@ -51,8 +49,6 @@ func Decode(in []byte) (Event, error) {
 	}
 	return d.event, nil
 }
-
-var scanners = sync.Pool{New: func() any { return new(scan.Scanner) }} //nolint:gochecknoglobals // a cache of buffers without state of its own
 
 func invalid(err error) error {
 	if errors.Is(err, ErrInvalid) {

@@ -198,7 +198,7 @@ func (i *Ingest) complete(e *event.Event, from *Sender, now time.Time) error {
 	if err := i.classify(e, from); err != nil {
 		return err
 	}
-	redact.Event(e, func(field string) (bool, bool) { return i.Catalog.Secrecy(e.Type, field) })
+	redact.Event(e, func(field []byte) (bool, bool) { return i.Catalog.Secrecy(e.Type, field) })
 	if e.GeoCountry == "" && e.ASN == "" {
 		i.Enrich(e)
 	}

@@ -6,16 +6,16 @@ import (
 
 // Secrecy tells what is known about a top-level member of an event's data.
 // Where known is false the word list decides.
-type Secrecy func(name string) (secret, known bool)
+type Secrecy func(name []byte) (secret, known bool)
 
 // JSON masks the secrets in one JSON value: every value under a secret key with
 // all that is below it, and every credential inside a string. What is not
 // secret stays byte for byte, and where nothing is, the result is data itself.
 // data must be valid JSON (event.Decode has made sure); secrecy may be nil.
 func JSON(data []byte, secrecy Secrecy) []byte {
-	var sc scan.Scanner
-	sc.Reset(data)
-	r := redaction{sc: &sc, in: data, secrecy: secrecy}
+	sc := scan.Get(data)
+	defer scan.Put(sc)
+	r := redaction{sc: sc, in: data, secrecy: secrecy}
 	r.run()
 	if r.out == nil {
 		return data
@@ -63,7 +63,7 @@ func (r *redaction) run() {
 
 // secret decides about the current key.
 func (r *redaction) secret() bool {
-	name := string(r.sc.Text())
+	name := r.sc.Text()
 	if r.secrecy != nil && r.sc.Depth() == 1 {
 		if secret, known := r.secrecy(name); known {
 			return secret

@@ -1,6 +1,6 @@
 package redact
 
-import "strings"
+import "bytes"
 
 // secretWords are the names of secrets, without their separators. A key is
 // secret when a run of whole words in it, joined, is one of them: "db_password",
@@ -23,6 +23,9 @@ var harmless = set( //nolint:gochecknoglobals // a constant table
 	"name", "kind", "changed", "enabled", "required", "strength", "algorithm", "since", "until", "last", "rotated", "valid", "version",
 )
 
+// shortestJoined is the length of the shortest of joinedWords.
+const shortestJoined = len("apikey")
+
 func set(words ...string) map[string]bool {
 	m := make(map[string]bool, len(words))
 	for _, w := range words {
@@ -35,91 +38,98 @@ func set(words ...string) map[string]bool {
 const maxWords = 3
 
 // Key reports whether a key names a secret.
-func Key(key string) bool {
-	if len(key) > 256 { // nobody's name for a secret, and a hostile one must not cost much
-		key = key[:256]
-	}
-	if plainLower(key) {
-		return glued(key) || secretWord(key)
-	}
-	words := split(key)
-	for i := range words {
-		for n := i; n < len(words) && n < i+maxWords; n++ {
-			if secretWord(strings.Join(words[i:n+1], "")) && !excused(words[n+1:]) {
+func Key[T ~string | ~[]byte](key T) bool {
+	var w words
+	split(&w, key)
+	for i := range w.n {
+		for n := i; n < w.n && n < i+maxWords; n++ {
+			word := w.joined(i, n)
+			if (isSecret(word) || i == n && isGlued(word)) && !w.excused(n+1) {
 				return true
 			}
 		}
-		if glued(words[i]) && !excused(words[i+1:]) {
-			return true
-		}
 	}
 	return false
 }
 
-// excused reports whether the words behind a secret's name say that the value
-// is about the secret and not the secret itself, as in "password_change_date".
-func excused(rest []string) bool {
-	return len(rest) > 0 && harmless[rest[len(rest)-1]]
+// words are a key's words in small letters, one behind the other, so that any
+// run of them is one piece of text. They live on the stack: Key is asked about
+// every member of every event.
+type words struct {
+	text [maxKey]byte
+	ends [maxKey]uint8
+	n    int
 }
 
-func secretWord(w string) bool {
-	if secretWords[w] {
-		return true
+// maxKey is how much of a key is looked at: nobody's name for a secret is longer,
+// and a hostile one must not cost much.
+const maxKey = 255
+
+func (w *words) start(i int) uint8 {
+	if i == 0 {
+		return 0
 	}
-	singular, plural := strings.CutSuffix(w, "s")
-	return plural && secretWords[singular]
+	return w.ends[i-1]
 }
 
-func glued(w string) bool {
+func (w *words) joined(first, last int) []byte { return w.text[w.start(first):w.ends[last]] }
+
+// excused reports whether the words from one on say that the value is about the
+// secret and not the secret itself, as in "password_change_date".
+func (w *words) excused(from int) bool {
+	return from < w.n && harmless[string(w.joined(w.n-1, w.n-1))]
+}
+
+func isSecret(w []byte) bool {
+	return secretWords[string(w)] || len(w) > 1 && w[len(w)-1] == 's' && secretWords[string(w[:len(w)-1])]
+}
+
+// isGlued reports that one word holds a secret's name beside another.
+func isGlued(w []byte) bool {
+	if len(w) <= shortestJoined {
+		return false
+	}
 	for _, j := range joinedWords {
-		if len(w) > len(j) && strings.Contains(w, j) {
+		if bytes.Contains(w, []byte(j)) {
 			return true
 		}
 	}
 	return false
 }
 
-func plainLower(s string) bool {
-	for i := range len(s) {
-		if s[i] < 'a' || s[i] > 'z' {
-			return false
-		}
-	}
-	return true
-}
-
-// split cuts a key into lower-case words: at everything that is no letter, at a
-// capital behind a small letter, and before the last capital of a run of them
+// split cuts a key into words: at everything that is no letter, at a capital
+// behind a small letter, and before the last capital of a run of them
 // ("HTTPCookie" is "http", "cookie").
-func split(key string) []string {
-	var words []string
-	start := -1
-	flush := func(end int) {
-		if start >= 0 {
-			words = append(words, strings.ToLower(key[start:end]))
+func split[T ~string | ~[]byte](w *words, key T) {
+	if len(key) > maxKey {
+		key = key[:maxKey]
+	}
+	size, inWord := uint8(0), false
+	end := func() {
+		if inWord {
+			w.ends[w.n] = size
+			w.n++
 		}
-		start = -1
+		inWord = false
 	}
 	for i := range len(key) {
 		c := key[i]
 		switch {
 		case isUpper(c):
-			if start >= 0 && (!isUpper(key[i-1]) || i+1 < len(key) && isLower(key[i+1])) {
-				flush(i)
+			if inWord && (!isUpper(key[i-1]) || i+1 < len(key) && isLower(key[i+1])) {
+				end()
 			}
-			if start < 0 {
-				start = i
-			}
+			c += 'a' - 'A'
 		case isLower(c) || c >= 0x80:
-			if start < 0 {
-				start = i
-			}
 		default:
-			flush(i)
+			end()
+			continue
 		}
+		w.text[size] = c
+		size++
+		inWord = true
 	}
-	flush(len(key))
-	return words
+	end()
 }
 
 func isUpper(c byte) bool { return c >= 'A' && c <= 'Z' }

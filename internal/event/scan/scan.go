@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -78,6 +79,23 @@ type Scanner struct {
 	seen      map[string]struct{} // keys of big objects, behind the object's number
 	scratch   []byte
 	keyUnique []byte
+}
+
+// pool keeps scanners for Get, since they are needed for every event.
+var pool = sync.Pool{New: func() any { return new(Scanner) }} //nolint:gochecknoglobals // a cache of buffers without a state of its own
+
+// Get returns a scanner that reads in, for the caller to give back with Put.
+func Get(in []byte) *Scanner {
+	s := pool.Get().(*Scanner)
+	s.Reset(in)
+	return s
+}
+
+// Put gives a scanner back. What it returned before must no longer be used,
+// except for what aliases the input.
+func Put(s *Scanner) {
+	s.Reset(nil)
+	pool.Put(s)
 }
 
 // Reset makes the scanner read in from its start.
