@@ -9,6 +9,7 @@
 package ingest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -143,9 +144,48 @@ func (i *Ingest) Accept(ctx context.Context, from Sender, in []Incoming) (Answer
 		return Answer{}, fmt.Errorf("record: %w", err)
 	}
 	for k, r := range recorded {
+		if r.Conflict && in[at[k]].Event.Time.IsZero() {
+			r = i.untimed(ctx, &good[k], r)
+		}
 		i.settle(ctx, &a, &a.Results[at[k]], &good[k], r)
 	}
 	return a, nil
+}
+
+// untimed answers for a duplicate that came without a time, so that complete
+// gave it another than it was recorded with: this alone is no conflict. The
+// journal is asked again with the recorded time.
+func (i *Ingest) untimed(ctx context.Context, e *event.Event, r journal.Result) journal.Result {
+	hit, err := i.Journal.Get(r.Seq)
+	if err != nil {
+		return r
+	}
+	stored, err := event.Decode(hit.Body)
+	if err != nil {
+		return r
+	}
+	e.Time = stored.Time
+	again, err := i.Journal.Append(ctx, []event.Event{*e})
+	if err != nil {
+		return r
+	}
+	return again[0]
+}
+
+// differs compares a duplicate that came without a time with the event that was
+// recorded first: the time that it was given here is no difference.
+func (i *Ingest) differs(e *event.Event, seq event.Seq) bool {
+	hit, err := i.Journal.Get(seq)
+	if err != nil {
+		return true
+	}
+	first, err := event.Decode(hit.Body)
+	if err != nil {
+		return true
+	}
+	again := *e
+	again.Time, again.RecordedBy = first.Time, first.RecordedBy
+	return !bytes.Equal(first.AppendStored(nil), again.AppendStored(nil))
 }
 
 // settle enters what the journal said of one event into the answer.
