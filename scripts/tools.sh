@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# Installs what the tests need besides Go: restic, borg and openssl, the
+# CloudEvents SDKs for Python and JavaScript, and schemathesis. It asks nothing,
+# does nothing when all is there, and ends well also where something can't be
+# installed: then it says what and why, and the tests that need it say so again
+# (they skip; with CI=true they fail).
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+cache=.cache
+cloudevents_js=10.0.0
+stamp=$cache/tools.stamp
+mkdir -p "$cache"
+want=$(cat scripts/tools.sh scripts/requirements.txt | sha256sum | cut -d' ' -f1)
+
+# complete: everything is there, by looking, so that a removed folder is noticed.
+complete() {
+	[ "$(cat "$stamp" 2>/dev/null)" = "$want" ] &&
+		command -v restic borg openssl >/dev/null &&
+		[ -x $cache/venv/bin/schemathesis ] &&
+		[ -f $cache/npm/node_modules/cloudevents/package.json ]
+}
+if complete; then exit 0; fi
+
+failed=0
+missing() {
+	echo "tools: $1 is missing: $2" >&2
+	failed=1
+}
+
+# quietly COMMAND…: its last words only, and only when it fails.
+log=$cache/tools.log
+quietly() { "$@" >"$log" 2>&1 </dev/null; }
+reason() { grep -v '^[[:space:]]*$' "$log" | tail -n 1; }
+
+packages=()
+command -v restic >/dev/null || packages+=(restic)
+command -v borg >/dev/null || packages+=(borgbackup)
+command -v openssl >/dev/null || packages+=(openssl)
+command -v python3 >/dev/null || packages+=(python3)
+python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
+command -v node >/dev/null || packages+=(nodejs)
+command -v npm >/dev/null || packages+=(npm)
+# The race detector needs a C compiler.
+command -v cc >/dev/null || packages+=(gcc libc6-dev)
+if [ ${#packages[@]} -gt 0 ]; then
+	root=()
+	[ "$(id -u)" = 0 ] || root=(sudo -n)
+	apt=("${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get)
+	if ! command -v apt-get >/dev/null; then
+		missing "${packages[*]}" "this is no Debian; install these by hand"
+	elif ! quietly "${apt[@]}" install -y --no-install-recommends "${packages[@]}" &&
+		! { quietly "${apt[@]}" update && quietly "${apt[@]}" install -y --no-install-recommends "${packages[@]}"; }; then
+		missing "${packages[*]}" "$(reason)"
+	fi
+fi
+
+if command -v python3 >/dev/null; then
+	[ -x $cache/venv/bin/pip ] || quietly python3 -m venv --clear $cache/venv
+	if ! quietly $cache/venv/bin/pip install --disable-pip-version-check --no-input -r scripts/requirements.txt; then
+		missing "schemathesis and the Python SDK" "$(reason)"
+	fi
+fi
+
+if command -v npm >/dev/null; then
+	mkdir -p $cache/npm
+	[ -f $cache/npm/package.json ] || echo '{"private": true}' >$cache/npm/package.json
+	if ! quietly npm install --prefix $cache/npm --no-audit --no-fund --ignore-scripts --save-exact "cloudevents@$cloudevents_js"; then
+		missing "the JavaScript SDK" "$(reason)"
+	fi
+fi
+
+if [ $failed = 0 ]; then echo "$want" >"$stamp"; fi
+exit 0
