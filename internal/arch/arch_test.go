@@ -27,7 +27,7 @@ var levels = map[string]int{
 	"source": 4, "transport": 4, "fleet": 4, "publish": 4,
 	"notify": 5, "flow": 5,
 	"web": 6, "app": 7, "cli": 8,
-	"arch": 9, "bench": 9,
+	"arch": 9, "bench": 9, "e2e": 9,
 }
 
 const (
