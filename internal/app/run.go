@@ -37,7 +37,14 @@ func (a *App) Run(ctx context.Context, started func()) error {
 			}
 		})
 	}
-	part("outbox", a.outbox.Run)
+	// The outbox outlives the other parts: what they write last is recorded, too.
+	recording, stopRecording := context.WithCancel(context.WithoutCancel(ctx))
+	var outbox sync.WaitGroup
+	outbox.Go(func() {
+		if err := a.outbox.Run(recording); err != nil {
+			failed <- fmt.Errorf("outbox: %w", err)
+		}
+	})
 	a.state.SetRecorder(a.outbox.Record)
 	err := a.begin(ctx)
 	if err == nil {
@@ -57,6 +64,8 @@ func (a *App) Run(ctx context.Context, started func()) error {
 	}
 	stop()
 	all.Wait()
+	stopRecording()
+	outbox.Wait()
 	close(failed)
 	for f := range failed {
 		err = errors.Join(err, f)
