@@ -295,3 +295,20 @@ func (r reply) wantProblem(t *testing.T, status int) object {
 	}
 	return p
 }
+
+// follow runs tocsin events --follow until the test ends, and returns what it
+// prints.
+func follow(t *testing.T, s *server, filter string) *buffer {
+	t.Helper()
+	out := &buffer{}
+	cmd := exec.Command(program, "--data", s.data, "events", filter, "--follow", "-o", "json")
+	cmd.Env, cmd.Stdout = environ(), out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	return out
+}
