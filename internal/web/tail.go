@@ -9,7 +9,6 @@ import (
 
 	"github.com/tocsin-events/tocsin/internal/catalog"
 	"github.com/tocsin-events/tocsin/internal/event"
-	"github.com/tocsin-events/tocsin/internal/filter"
 	"github.com/tocsin-events/tocsin/internal/journal/segment"
 )
 
@@ -17,19 +16,19 @@ import (
 const (
 	tailHeartbeat = 15 * time.Second
 	tailBatch     = 500
+	tailBytes     = 4 << 20
 	tailPause     = 25 * time.Millisecond // between two reads while events keep coming
 	tailWrite     = 30 * time.Second      // how long a client may refuse to read
 )
 
 // tail is one open live tail.
 type tail struct {
-	w      http.ResponseWriter
-	out    *http.ResponseController
-	filter *filter.Filter
-	view   catalog.View
-	hidden bool // transient events are wanted, too
-	at     event.Seq
-	buf    []byte
+	w     http.ResponseWriter
+	out   *http.ResponseController
+	query segment.Query // what is wanted
+	view  catalog.View
+	at    event.Seq // everything up to here was looked at
+	buf   []byte
 }
 
 // getTail streams events as they are recorded (server-sent events, HTML living
@@ -38,7 +37,7 @@ type tail struct {
 // event that was looked at, also where the filter let none pass.
 func (s *Server) getTail(w http.ResponseWriter, r *http.Request) error {
 	q := readQuery(r, "filter", "view", "transient", "after")
-	f, query := s.compile(q)
+	_, query := s.compile(q)
 	view := catalog.View(q.text("view"))
 	if _, err := catalog.AppendView(nil, &event.Event{}, view); err != nil {
 		q.fail("query: %v", err)
@@ -64,7 +63,8 @@ func (s *Server) getTail(w http.ResponseWriter, r *http.Request) error {
 	w.WriteHeader(http.StatusOK)
 	s.Metrics.Tail(1)
 	defer s.Metrics.Tail(-1)
-	t := &tail{w: w, out: http.NewResponseController(w), filter: f, view: view, hidden: query.Transient, at: at}
+	query.Ascending, query.Limit, query.MaxBytes = true, tailBatch, tailBytes
+	t := &tail{w: w, out: http.NewResponseController(w), query: query, view: view, at: at}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(s.stop, cancel)()
@@ -73,10 +73,6 @@ func (s *Server) getTail(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (t *tail) run(ctx context.Context, s *Server) {
-	if first := s.Journal.First(); first > 0 && t.at+1 < first {
-		t.gap(t.at+1, first-1)
-		t.at = first - 1
-	}
 	t.heartbeat()
 	if t.flush() != nil {
 		return
@@ -114,51 +110,42 @@ func (t *tail) run(ctx context.Context, s *Server) {
 
 // read sends the next events; more is true where others wait behind them.
 func (t *tail) read(ctx context.Context, s *Server) (more bool, err error) {
-	hits, err := s.Journal.After(ctx, t.at, tailBatch)
-	if err != nil || len(hits) == 0 {
+	if first := s.Journal.First(); first > t.at+1 {
+		t.gap(t.at+1, first-1)
+		t.at = first - 1
+	}
+	last := s.Journal.Last() // before the search, which may then see more, but never less
+	t.query.Above = t.at
+	page, err := s.Journal.Search(ctx, &t.query)
+	if err != nil {
 		return false, err
 	}
-	for i := range hits {
-		h := &hits[i]
-		if t.at+1 < h.Seq && t.missing(s, h.Seq) {
-			t.gap(t.at+1, h.Seq-1)
-		}
-		t.at = h.Seq
-		if err := t.event(h); err != nil {
+	for i := range page.Hits {
+		if err := t.event(&page.Hits[i]); err != nil {
 			return false, err
 		}
+		last = max(last, page.Hits[i].Seq)
+	}
+	t.at = last
+	if page.Next != 0 {
+		t.at = page.Next
 	}
 	if len(t.buf) > 0 {
 		err = t.flush()
 	}
-	return len(hits) == tailBatch, err
+	return page.Next != 0, err
 }
 
-// missing reports whether what lies before seq was taken by retention, and is
-// not merely expired.
-func (t *tail) missing(s *Server, seq event.Seq) bool {
-	return s.Journal.First() == seq
-}
-
-// event appends one event if the filter wants it.
+// event appends one event.
 func (t *tail) event(h *segment.Hit) error {
-	full := event.InsertRecorded(nil, h.Body, h.Seq, time.Unix(0, h.Recorded))
-	if !t.filter.All() || t.view != "" && t.view != catalog.CloudEvents {
-		e, err := event.Decode(full)
-		if err != nil {
-			return err
-		}
-		if ok, err := t.filter.MatchEvent(&e); err != nil || !ok {
-			return nil //nolint:nilerr // a filter that fails on an event does not match it
-		}
-		if full, err = catalog.AppendView(full[:0], &e, t.view); err != nil {
-			return err
-		}
+	body, err := renderHit(h, t.view)
+	if err != nil {
+		return err
 	}
 	t.buf = append(t.buf, "id: "...)
 	t.buf = append(t.buf, seqText(h.Seq)...)
 	t.buf = append(t.buf, "\ndata: "...)
-	t.buf = append(t.buf, full...)
+	t.buf = append(t.buf, body...)
 	t.buf = append(t.buf, "\n\n"...)
 	return nil
 }
