@@ -201,7 +201,7 @@ func TestMessage(t *testing.T) {
 	tests := []struct{ typ, data, want string }{
 		{"disk_full", `{"path":"/home","used_percent":97.5,"threshold_percent":85}`, "/home is 97.5 % full (threshold 85 %)"},
 		{"disk_full", `{"path":"/home"}`, "/home is – % full (threshold – %)"},
-		{"backup_failed", `{"name":"n","exit_status":3}`, "backup n failed: status 3"},
+		{"backup_failed", `{"name":"n","exit_status":3}`, "backup n failed with status 3: no reason given"},
 		{"model_created", `{"model":{"model_name":"user","name":"ann"}}`, "root created user ann"},
 		{"malware_file_hit", `{"path":"/x\n\u001b[31mred\u202e"}`, "malware in /x  [31mred"},
 		{"unknown.type", `{"message":"hello"}`, "hello"},

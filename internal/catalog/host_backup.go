@@ -24,7 +24,7 @@ func init() {
 		Type: "backup_failed", Severity: event.Error, Wired: true,
 		Description: "A backup failed.",
 		Fires:       "When a backup under tocsin run --kind backup, or a watched backup unit, ends with an error.",
-		Message:     "backup {data.name} failed: {data.error|status }{data.exit_status|}", Fields: outcome,
+		Message:     "backup {data.name} failed with status {data.exit_status|unknown}: {data.error|no reason given}", Fields: outcome,
 		Routes: []string{"inbox", "email"},
 	}, {
 		Type: "backup_future_warnings", Severity: event.Warn, Producer: "forecast", Waits: "the forecast source",

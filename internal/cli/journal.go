@@ -8,10 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -186,6 +189,12 @@ func plainValue(v any) string {
 		return strconv.FormatFloat(v, 'f', -1, 64)
 	case nil:
 		return "–"
+	case map[string]any:
+		parts := []string{}
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			parts = append(parts, name+" "+plainValue(v[name]))
+		}
+		return strings.Join(parts, ", ")
 	default:
 		return fmt.Sprint(v)
 	}
