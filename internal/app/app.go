@@ -107,7 +107,10 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	}
 	a.defers(a.journal.Close)
 	a.registerJournalMetrics()
-	if a.state, err = state.Open(ctx, state.Options{Dir: c.Data, Source: c.PublicURL, Significant: c.Significant.SourceBase, Logger: a.log.With("component", "state")}); err != nil {
+	if a.state, err = state.Open(ctx, state.Options{
+		Dir: c.Data, Source: c.PublicURL, Significant: c.Significant.SourceBase, Logger: a.log.With("component", "state"),
+		Redact: func(e *event.Event) { ingest.Redact(a.catalog, e) },
+	}); err != nil {
 		return nil, err
 	}
 	a.defers(a.state.Close)

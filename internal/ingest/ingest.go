@@ -238,7 +238,7 @@ func (i *Ingest) complete(e *event.Event, from *Sender, now time.Time) error {
 	if err := i.classify(e, from); err != nil {
 		return err
 	}
-	redact.Event(e, func(field []byte) (bool, bool) { return i.Catalog.Secrecy(e.Type, field) })
+	Redact(i.Catalog, e)
 	if e.GeoCountry == "" && e.ASN == "" {
 		i.Enrich(e)
 	}
@@ -252,6 +252,11 @@ func (i *Ingest) complete(e *event.Event, from *Sender, now time.Time) error {
 		return &refusal{"depth", event.Deniedf("this would be event %d of a chain of causes; more than %d are taken for a loop", e.CausationDepth, MaxDepth)}
 	}
 	return nil
+}
+
+// Redact masks the secrets of an event, with what the catalog says of its fields.
+func Redact(c *catalog.Catalog, e *event.Event) {
+	redact.Event(e, func(field []byte) (bool, bool) { return c.Secrecy(e.Type, field) })
 }
 
 func (i *Ingest) isOwn(source string) bool {

@@ -26,6 +26,7 @@ import (
 	_ "modernc.org/sqlite" // the database/sql driver "sqlite"
 
 	"github.com/tocsin-events/tocsin/internal/event"
+	"github.com/tocsin-events/tocsin/internal/redact"
 )
 
 //go:embed migrations/*.sql
@@ -37,7 +38,10 @@ type Options struct {
 	Source string // prefix of the source of audit events, such as the public URL
 	// Significant is the prefix of the source of significant events (seed 002).
 	Significant string
-	Logger      *slog.Logger
+	// Redact masks the secrets of an event before it is written to the outbox;
+	// nil masks without regard to the catalog.
+	Redact func(*event.Event)
+	Logger *slog.Logger
 }
 
 // State is an open state database, safe for concurrent use.
@@ -46,6 +50,7 @@ type State struct {
 	write       *sql.DB // one connection: SQLite has one writer, and waiting in Go is fair
 	source      string
 	significant string
+	redact      func(*event.Event)
 	log         *slog.Logger
 
 	mu      sync.Mutex // guards recorder and drained
@@ -60,7 +65,10 @@ type Recorder func(ctx context.Context, seq int64) error
 // Open opens the database in a folder, creating and migrating it as needed.
 func Open(ctx context.Context, o Options) (*State, error) {
 	path := filepath.Join(o.Dir, "state.db")
-	s := &State{source: o.Source, significant: o.Significant, log: o.Logger}
+	s := &State{source: o.Source, significant: o.Significant, redact: o.Redact, log: o.Logger}
+	if s.redact == nil {
+		s.redact = func(e *event.Event) { redact.Event(e, nil) }
+	}
 	var err error
 	if s.write, err = openSQLite(path, 1); err != nil {
 		return nil, err

@@ -128,6 +128,7 @@ func (tx *Tx) flush(recorded int64) error {
 		if e.CorrelationID == "" {
 			e.CorrelationID = correlation
 		}
+		tx.state.redact(e)
 		tx.last = first + int64(i)
 		if _, err := tx.exec("fill the outbox", `INSERT INTO outbox (seq, event) VALUES ($1, $2)`, tx.last, string(e.AppendJSON(nil))); err != nil {
 			return err
