@@ -55,7 +55,7 @@ func init() {
 		Type: "system_task_exception", Severity: event.Error, Waits: "background tasks", Description: "A background task failed.",
 		Fires: "When a task ends with an error.", Message: "{data.message}", Routes: []string{"inbox"}, Fields: exception,
 	}, {
-		Type: "system_exception", Severity: event.Error, Waits: "the recovery of requests", Description: "Something failed that should not have.",
+		Type: "system_exception", Severity: event.Error, Wired: true, Description: "Something failed that should not have.",
 		Fires: "When a request or a part of the server breaks.", Message: "{data.message}", Routes: []string{"inbox"}, Fields: exception,
 	}, {
 		Type: "configuration_error", Severity: event.Error, Wired: true, Description: "The configuration has an error.",

@@ -60,6 +60,7 @@ func (s *Server) guard(pattern string, scope identity.Scope, h handler) http.Han
 		who := &caller{address: clientAddress(r, s.Proxies), requestID: string(event.NewID())}
 		head.Set("X-Request-Id", who.requestID)
 		r = r.WithContext(context.WithValue(r.Context(), callerKey, who))
+		defer s.recoverPanic(rec, r)
 		err := s.authenticate(r, who, scope)
 		if err == nil {
 			err = h(rec, r)
@@ -68,6 +69,29 @@ func (s *Server) guard(pattern string, scope identity.Scope, h handler) http.Han
 			s.fail(rec, r, err)
 		}
 	}
+}
+
+// recoverPanic answers for a handler that panicked, and records it as a
+// system_exception. http.ErrAbortHandler is the way to break off a stream.
+func (s *Server) recoverPanic(w *recorder, r *http.Request) {
+	recovered := recover()
+	if recovered == nil {
+		return
+	}
+	if err, ok := recovered.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		panic(recovered)
+	}
+	x := event.NewPanic(recovered)
+	s.Log.ErrorContext(r.Context(), "handler panicked", "path", r.URL.Path, "err", x.Message)
+	by := cause(r)
+	e, err := by.Event(s.Base+"/server", "system_exception", "", map[string]any{"message": x.Message, "exception": x, "http_request": by.Request})
+	if err == nil {
+		err = s.Folder.Raise(context.WithoutCancel(r.Context()), by, e)
+	}
+	if err != nil {
+		s.Log.ErrorContext(r.Context(), "exception is not recorded", "err", err)
+	}
+	s.fail(w, r, newProblem(http.StatusInternalServerError, "internal", "something failed that should not have; it is recorded as a system_exception"))
 }
 
 // authenticate finds out who calls, and whether they may.
