@@ -52,17 +52,6 @@ func (c *cli) stoppedHere(err error) bool {
 	return errors.Is(err, event.ErrUnavailable) && c.env("TOCSIN_URL") == ""
 }
 
-type verifyReport struct {
-	OK       bool     `json:"ok"`
-	Events   int64    `json:"events"`
-	Removed  int64    `json:"removed"`
-	Lost     int64    `json:"lost"`
-	Segments int      `json:"segments"`
-	Last     string   `json:"last"`
-	Problems []string `json:"problems"`
-	Unproven []string `json:"unproven,omitempty"`
-}
-
 func newVerify(c *cli) *cobra.Command {
 	var against, key string
 	cmd := &cobra.Command{
@@ -110,8 +99,8 @@ func verifyOptions(against, key string) (journal.VerifyOptions, error) {
 	return o, nil
 }
 
-func (c *cli) verify(ctx context.Context, o journal.VerifyOptions) (verifyReport, error) {
-	var report verifyReport
+func (c *cli) verify(ctx context.Context, o journal.VerifyOptions) (web.VerifyReport, error) {
+	var report web.VerifyReport
 	k, err := c.client()
 	if err != nil {
 		return report, err
@@ -126,14 +115,10 @@ func (c *cli) verify(ctx context.Context, o journal.VerifyOptions) (verifyReport
 		return report, err
 	}
 	found, err := journal.VerifyDir(ctx, vfs.OS{}, dir, o)
-	raw, marshalErr := json.Marshal(web.NewVerifyReport(&found, err))
-	if marshalErr != nil {
-		return report, marshalErr
-	}
-	return report, json.Unmarshal(raw, &report)
+	return web.NewVerifyReport(&found, err), nil // what err says is in the report
 }
 
-func (c *cli) printVerify(r verifyReport) error {
+func (c *cli) printVerify(r web.VerifyReport) error {
 	if c.json() {
 		if err := c.printJSON(r); err != nil {
 			return err

@@ -136,11 +136,7 @@ func (s *Server) getToken(w http.ResponseWriter, r *http.Request) error {
 
 // putToken replaces (PUT) or patches (PATCH) a token's name, scopes and expiry.
 func (s *Server) putToken(w http.ResponseWriter, r *http.Request) error {
-	id, err := state.ParseID(r.PathValue("id"))
-	if err != nil {
-		return err
-	}
-	version, err := ifMatch(r)
+	id, version, err := target(r)
 	if err != nil {
 		return err
 	}
@@ -167,11 +163,7 @@ func (s *Server) putToken(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) deleteToken(w http.ResponseWriter, r *http.Request) error {
-	id, err := state.ParseID(r.PathValue("id"))
-	if err != nil {
-		return err
-	}
-	version, err := ifMatch(r)
+	id, version, err := target(r)
 	if err != nil {
 		return err
 	}

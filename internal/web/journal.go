@@ -69,8 +69,9 @@ type verifyRequest struct {
 	PublicKey ed25519.PublicKey `json:"public_key"`
 }
 
-// verifyReport is what a verification found.
-type verifyReport struct {
+// VerifyReport is what a verification found, as the API and the command line
+// tell it.
+type VerifyReport struct {
 	OK       bool     `json:"ok"`
 	Events   int64    `json:"events"`
 	Removed  int64    `json:"removed"`
@@ -81,9 +82,9 @@ type verifyReport struct {
 	Unproven []string `json:"unproven,omitempty"`
 }
 
-// NewVerifyReport is what the API and the command line tell of a verification.
-func NewVerifyReport(r *journal.Report, err error) any {
-	out := verifyReport{
+// NewVerifyReport puts a verification into the form that is told.
+func NewVerifyReport(r *journal.Report, err error) VerifyReport {
+	out := VerifyReport{
 		OK: err == nil, Events: r.Events, Removed: r.Removed, Lost: r.Lost, Segments: r.Segments,
 		Last: r.Last.String(), Problems: []string{},
 	}

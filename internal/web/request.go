@@ -211,3 +211,13 @@ func readRaw(w http.ResponseWriter, r *http.Request) (json.RawMessage, error) {
 	err := readJSON(w, r, &raw)
 	return raw, err
 }
+
+// target is the object that a request wants to change, and the version of it
+// that its sender has seen.
+func target(r *http.Request) (id state.ObjectID, version int64, err error) {
+	if id, err = state.ParseID(r.PathValue("id")); err != nil {
+		return 0, 0, err
+	}
+	version, err = ifMatch(r)
+	return id, version, err
+}
