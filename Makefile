@@ -44,7 +44,7 @@ fuzz: ## each fuzz target for FUZZTIME (30s)
 	./scripts/fuzz.sh
 
 bench: ## ratios measured in one run, written to docs/benchmarks.md
-	go run ./internal/bench/cmd/bench -out docs/benchmarks.md
+	go run ./cmd/tocsin bench --out docs/benchmarks.md
 
 soak: ## long runs: crashes under load, for SOAK (1h)
 	TOCSIN_SOAK=$${SOAK:-1h} go test -run 'TestSoak' -timeout 0 -v ./internal/...

@@ -26,8 +26,8 @@ var levels = map[string]int{
 	"ingest": 3, "follow": 3, "identity": 3,
 	"source": 4, "transport": 4, "fleet": 4, "publish": 4,
 	"notify": 5, "flow": 5,
-	"web": 6, "app": 7, "cli": 8,
-	"arch": 9, "bench": 9, "e2e": 9,
+	"web": 6, "app": 7, "bench": 8, "cli": 9,
+	"arch": 10, "e2e": 10,
 }
 
 const (
