@@ -31,6 +31,7 @@ import (
 	"github.com/tocsin-events/tocsin/internal/identity"
 	"github.com/tocsin-events/tocsin/internal/ingest"
 	"github.com/tocsin-events/tocsin/internal/journal"
+	"github.com/tocsin-events/tocsin/internal/journal/segment"
 	"github.com/tocsin-events/tocsin/internal/source"
 	"github.com/tocsin-events/tocsin/internal/state"
 	"github.com/tocsin-events/tocsin/internal/telemetry"
@@ -66,14 +67,18 @@ type App struct {
 	http     *http.Server
 	tcp      net.Listener
 	socket   net.Listener
-	keep     atomic.Pointer[config.Retention]
+	settings *web.Settings
+
+	// What a reload replaces; readers take what is there.
+	current atomic.Pointer[config.Config]
+	keep    atomic.Pointer[config.Retention] // the settings may differ from the configuration
+	proxies atomic.Pointer[[]netip.Prefix]
 
 	// FirstPassword is the first administrator's new password; empty where
 	// there was one already.
 	FirstPassword string
 
-	mu      sync.Mutex // guards those below
-	config  config.Config
+	mu      sync.Mutex // guards sources; serialises reloads
 	sources *running
 
 	cleanup []func() error // in the order of acquisition
@@ -82,7 +87,7 @@ type App struct {
 // New builds a server: it opens the data folder and listens, and answers nobody
 // yet. It is one straight line, because every step depends on earlier ones.
 func New(ctx context.Context, o Options) (_ *App, err error) {
-	a := &App{o: o, log: o.Log, config: o.Config}
+	a := &App{o: o, log: o.Log}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())
@@ -98,6 +103,7 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	a.metrics = telemetry.NewMetrics(o.Version)
 	a.catalog = catalog.New()
 	a.keep.Store(&c.Retention)
+	a.current.Store(c)
 	a.journal, err = journal.Open(ctx, journal.Options{
 		Dir: filepath.Join(c.Data, "journal"), Logger: a.log.With("component", "journal"),
 		Classify: a.classify, Policy: a.policy, Observer: observer{a.metrics}, AcceptLoss: o.AcceptLoss,
@@ -123,8 +129,8 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	}
 	a.geo.Store(g)
 	a.ingest = ingest.New(ingest.Options{
-		Journal: a.journal, Catalog: a.catalog, Enrich: func(e *event.Event) { a.geo.Load().Enrich(e) }, Unknown: ingest.Policy(c.Ingest.Unknown),
-		Bases: []string{c.PublicURL, c.Significant.SourceBase}, Count: a.count, Log: a.eventLog(),
+		Journal: a.journal, Catalog: a.catalog, Enrich: func(e *event.Event) { a.geo.Load().Enrich(e) }, Unknown: func() ingest.Policy { return ingest.Policy(a.current.Load().Ingest.Unknown) },
+		Bases: []string{c.PublicURL, c.Significant.SourceBase}, Count: a.count, Log: a.eventLog,
 	})
 	a.outbox = ingest.NewOutbox(a.ingest, a.state, a.log.With("component", "outbox"))
 	a.folder = state.NewFolder(a.state)
@@ -137,8 +143,8 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	if err != nil {
 		return nil, err
 	}
-	settings := web.NewSettings(a.state, c.Retention, func(r config.Retention) { a.keep.Store(&r) })
-	stored, err := settings.Retention(ctx)
+	a.settings = web.NewSettings(a.state, func() config.Retention { return a.current.Load().Retention }, func(r config.Retention) { a.keep.Store(&r) })
+	stored, err := a.settings.Retention(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -147,6 +153,7 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	if err != nil {
 		return nil, err
 	}
+	a.proxies.Store(&proxies)
 	var listen net.ListenConfig
 	if a.tcp, err = listen.Listen(ctx, "tcp", c.Listen); err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
@@ -157,9 +164,9 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	}
 	a.defers(closeListener(a.socket))
 	a.web = web.New(web.Options{
-		Version: o.Version, Base: c.PublicURL, Limits: ingest.Limits{Event: int64(c.Ingest.MaxEvent), Batch: int64(c.Ingest.MaxBatch)}, Proxies: proxies,
+		Version: o.Version, Base: c.PublicURL, Limits: a.limits, Proxies: func() []netip.Prefix { return *a.proxies.Load() },
 		Journal: a.journal, State: a.state, Folder: a.folder, Catalog: a.catalog, Ingest: a.ingest, Identity: a.identity, Filters: filters,
-		Metrics: a.metrics, Log: a.log.With("component", "web"), Settings: settings, Sources: a.sourceRows, Reload: a.Reload, Ready: a.ready,
+		Metrics: a.metrics, Log: a.log.With("component", "web"), Settings: a.settings, Sources: a.sourceRows, Reload: a.Reload, Ready: a.ready,
 	})
 	a.http = a.web.HTTP()
 	if a.sources, err = a.openSources(c); err != nil {
@@ -259,6 +266,9 @@ func (a *App) policy() journal.Policy {
 			classTransient: time.Hour,
 		},
 		MaxBytes: int64(r.MaxBytes),
+		Hold: func(in segment.Info) bool {
+			return slices.ContainsFunc(r.Holds, func(h config.Hold) bool { return h.Covers(time.Unix(in.Day*86400, 0)) })
+		},
 	}
 }
 
@@ -267,10 +277,15 @@ func (a *App) count(t event.Type, o ingest.Outcome, reason string) {
 }
 
 func (a *App) eventLog() *slog.Logger {
-	if !a.o.Config.Log.Events {
+	if !a.current.Load().Log.Events {
 		return nil
 	}
 	return a.log
+}
+
+func (a *App) limits() ingest.Limits {
+	c := &a.current.Load().Ingest
+	return ingest.Limits{Event: int64(c.MaxEvent), Batch: int64(c.MaxBatch)}
 }
 
 // ready says why events can't be taken; nil when they can.

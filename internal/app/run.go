@@ -220,10 +220,14 @@ func (a *App) reload(ctx context.Context) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err := fixed(&a.config, &c); err != nil {
+	if err := fixed(a.current.Load(), &c); err != nil {
 		return err
 	}
 	g, err := geo.Open(geo.Files(c.Geo), a.log.With("component", "geo"))
+	if err != nil {
+		return err
+	}
+	proxies, err := prefixes(c.Proxies)
 	if err != nil {
 		return err
 	}
@@ -231,10 +235,18 @@ func (a *App) reload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// All is built: from here on nothing can fail but the look at the settings.
+	a.current.Store(&c)
+	keep, err := a.settings.Retention(ctx)
+	if err != nil {
+		return err
+	}
+	a.keep.Store(&keep)
 	a.geo.Store(g)
+	a.proxies.Store(&proxies)
 	a.sources.stop()
 	sources.start(context.WithoutCancel(ctx))
-	a.sources, a.config = sources, c
+	a.sources = sources
 	return nil
 }
 

@@ -45,6 +45,7 @@ func configurationPage() string {
 	for _, k := range config.Keys() {
 		fmt.Fprintf(&b, "| `%s` | `%s` | `%s` | %s |\n", k.Name, k.Default, k.Variable, k.Doc)
 	}
+	b.WriteString("\nLists have no variable:\n\n```yaml\n" + config.ListExample + "```\n")
 	return b.String()
 }
 

@@ -55,6 +55,20 @@ type Retention struct {
 	Short    Duration `yaml:"short" doc:"How long events of the class short are kept."`
 	MaxBytes Bytes    `yaml:"max_bytes" doc:"Size from which the oldest events are removed; 0 for no cap."`
 	Rules    []Rule   `yaml:"rules" doc:"Which events are of the class long or short; the first rule that fits decides."`
+	Holds    []Hold   `yaml:"holds" doc:"Days of recording that are kept whatever else is said (legal hold)."`
+}
+
+// Hold keeps what was recorded from one day to another, both included (UTC).
+type Hold struct {
+	From   time.Time `yaml:"from" doc:"First day."`
+	Until  time.Time `yaml:"until" doc:"Last day; empty for open."`
+	Reason string    `yaml:"reason" doc:"Why; for people."`
+}
+
+// Covers reports whether a day is held.
+func (h Hold) Covers(day time.Time) bool {
+	const length = 24 * time.Hour
+	return day.Add(length).After(h.From) && (h.Until.IsZero() || !day.After(h.Until))
 }
 
 // Rule puts events into a retention class.
@@ -82,6 +96,20 @@ type Geo struct {
 type Significant struct {
 	SourceBase string `yaml:"source_base" doc:"Base of the source of significant events; empty for public_url."`
 }
+
+// ListExample shows the keys that are lists. A test loads it.
+const ListExample = `trusted_proxies: [10.0.0.0/8]        # whose X-Forwarded-For is believed
+retention:
+  rules:                             # the first that fits decides the class: default, long or short
+    - {types: ["auth.*", "login*"], class: long}
+    - {severity: critical, class: long}
+    - {types: ["trigger.*"], class: short}
+  holds:                             # kept whatever else is said
+    - {from: 2026-02-01, until: 2026-02-28, reason: "case 17"}
+sources:
+  disk_full: {high: 90, low: 85}
+  domain_expiry: {paths: [/etc/letsencrypt/live, /srv/tls]}
+`
 
 // Default is the configuration without a file.
 func Default() Config {
@@ -208,6 +236,11 @@ func (r *Retention) Validate() []error {
 	}
 	if r.MaxBytes != 0 && r.MaxBytes < 64<<20 {
 		problems = append(problems, event.Invalidf("retention.max_bytes: %d is too small: at least 64 MiB, or 0 for no cap", r.MaxBytes))
+	}
+	for n, h := range r.Holds {
+		if h.Reason == "" || h.From.IsZero() || !h.Until.IsZero() && h.Until.Before(h.From) {
+			problems = append(problems, event.Invalidf("retention.holds[%d]: needs from, a reason, and no until before from", n))
+		}
 	}
 	for n, rule := range r.Rules {
 		if rule.Severity != "" {

@@ -50,6 +50,13 @@ sources: {disk_full: {high: 90}}
 	}
 }
 
+func TestListExample(t *testing.T) {
+	c, err := load(t, config.ListExample)
+	if err != nil || len(c.Retention.Rules) != 3 || len(c.Retention.Holds) != 1 || len(c.Sources) != 2 || len(c.Proxies) != 1 {
+		t.Errorf("the documented example: %+v, %v", c, err)
+	}
+}
+
 // Every mistake is told, with its place.
 func TestMistakes(t *testing.T) {
 	tests := []struct {
@@ -68,6 +75,7 @@ func TestMistakes(t *testing.T) {
 		{"retention: {rules: [{class: long, severity: loud}]}", "", []string{`severity "loud"`}},
 		{"ingest: {unknown: maybe}", "", []string{"use accept, quarantine or reject"}},
 		{"ingest: {max_event: 100MiB}", "", []string{"max_event", "max_batch"}},
+		{"retention: {holds: [{from: 2026-01-01}]}", "", []string{"holds[0]"}},
 		{"log: {level: loud}", "", []string{"log.level"}},
 		{"public_url: ftp://x", "", []string{"public_url"}},
 		{"trusted_proxies: [10.0.0.1]", "", []string{"trusted_proxies"}},
@@ -141,4 +149,23 @@ func FuzzLoad(f *testing.F) {
 			t.Fatalf("error %v is of no class", err)
 		}
 	})
+}
+
+func TestHold(t *testing.T) {
+	day := func(text string) time.Time {
+		d, err := time.Parse(time.DateOnly, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	h := config.Hold{From: day("2026-02-01"), Until: day("2026-02-28"), Reason: "a case"}
+	for text, want := range map[string]bool{"2026-01-31": false, "2026-02-01": true, "2026-02-28": true, "2026-03-01": false} {
+		if h.Covers(day(text)) != want {
+			t.Errorf("Covers(%s) = %v", text, !want)
+		}
+	}
+	if h.Until = (time.Time{}); !h.Covers(day("2030-01-01")) {
+		t.Error("an open hold ends")
+	}
 }

@@ -35,6 +35,9 @@ func (b *Bytes) UnmarshalYAML(n *yaml.Node) error { return b.UnmarshalText([]byt
 
 // UnmarshalJSON reads a size, a number or a string.
 func (b *Bytes) UnmarshalJSON(raw []byte) error {
+	if string(raw) == "null" { // leaves the value alone, as encoding/json does
+		return nil
+	}
 	var text string
 	if json.Unmarshal(raw, &text) == nil {
 		return b.UnmarshalText([]byte(text))

@@ -92,13 +92,13 @@ type Options struct {
 	Journal *journal.Journal
 	Catalog *catalog.Catalog
 	Enrich  func(*event.Event) // adds what is known about the client's address
-	Unknown Policy
+	Unknown func() Policy // asked for each event: a reload may change it
 	// Bases are the source prefixes that only the server itself may use.
 	Bases []string
 	// Count is told of every event; reason is empty unless it is rejected.
 	Count func(t event.Type, o Outcome, reason string)
-	// Log, where not nil, gets an info line for every recorded event.
-	Log *slog.Logger
+	// Log gives what gets an info line for every recorded event; nil for nothing.
+	Log func() *slog.Logger
 }
 
 // Ingest accepts events.
@@ -111,6 +111,9 @@ type Ingest struct {
 func New(o Options) *Ingest {
 	if o.Count == nil {
 		o.Count = func(event.Type, Outcome, string) {}
+	}
+	if o.Log == nil {
+		o.Log = func() *slog.Logger { return nil }
 	}
 	return &Ingest{Options: o, depths: newDepths()}
 }
@@ -199,8 +202,8 @@ func (i *Ingest) settle(ctx context.Context, a *Answer, to *Result, e *event.Eve
 	a.Accepted++
 	i.Count(e.Type, Recorded, "")
 	i.depths.add(e.ID, e.CausationDepth)
-	if i.Log != nil {
-		i.Log.InfoContext(ctx, "event recorded", "sequence", uint64(r.Seq), "id", string(e.ID), "type", string(e.Type),
+	if log := i.Log(); log != nil {
+		log.InfoContext(ctx, "event recorded", "sequence", uint64(r.Seq), "id", string(e.ID), "type", string(e.Type),
 			"source", e.Source, "subject", e.Subject, "severity", e.Severity.String(), "kind", string(e.Kind), "actor", e.Actor(),
 			"client_ip", e.ClientIP, "message", i.Catalog.Message(e))
 	}
@@ -284,7 +287,8 @@ func (i *Ingest) classify(e *event.Event, from *Sender) error {
 	if misfit == nil || from.Own {
 		return nil
 	}
-	switch i.Unknown {
+	policy := i.Unknown()
+	switch policy {
 	case RejectUnknown:
 		reason := "misfit"
 		if misfit.Unknown {
@@ -294,7 +298,7 @@ func (i *Ingest) classify(e *event.Event, from *Sender) error {
 	case QuarantineUnknown:
 		setExtension(e, QuarantineAttribute, true)
 	}
-	if !misfit.Unknown || i.Unknown == QuarantineUnknown {
+	if !misfit.Unknown || policy == QuarantineUnknown {
 		setExtension(e, MisfitAttribute, misfit.Error())
 	}
 	return nil

@@ -37,7 +37,7 @@ func open(t *testing.T, policy ingest.Policy) *bench {
 	})
 	b := &bench{t: t, counted: map[string]int{}}
 	b.Ingest = ingest.New(ingest.Options{
-		Journal: j, Catalog: catalog.New(), Unknown: policy, Bases: []string{"https://t.example", ""},
+		Journal: j, Catalog: catalog.New(), Unknown: func() ingest.Policy { return policy }, Bases: []string{"https://t.example", ""},
 		Enrich: func(e *event.Event) {
 			if e.ClientIP != "" {
 				e.GeoCountry = "DE"

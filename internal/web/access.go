@@ -57,7 +57,7 @@ func (s *Server) guard(pattern string, scope identity.Scope, h handler) http.Han
 		head := w.Header()
 		head.Set("X-Content-Type-Options", "nosniff")
 		head.Set("Cache-Control", "no-store")
-		who := &caller{address: clientAddress(r, s.Proxies), requestID: string(event.NewID())}
+		who := &caller{address: clientAddress(r, s.Proxies()), requestID: string(event.NewID())}
 		head.Set("X-Request-Id", who.requestID)
 		r = r.WithContext(context.WithValue(r.Context(), callerKey, who))
 		defer s.recoverPanic(rec, r)

@@ -18,6 +18,9 @@ import (
 
 const ndjsonMedia = "application/x-ndjson"
 
+// eventsAllow are the methods of /v1/events that do something.
+const eventsAllow = "GET, POST, OPTIONS"
+
 // answer is the fate of the events of one request.
 type answer struct {
 	Accepted   int      `json:"accepted"`
@@ -102,21 +105,21 @@ func (s *Server) takeEvents(w http.ResponseWriter, r *http.Request, from ingest.
 	if media == ndjsonMedia {
 		return a, s.takeLines(w, r, from, a)
 	}
-	body, err := readBody(w, r, s.Limits.Batch)
+	body, err := readBody(w, r, s.Limits().Batch)
 	if err != nil {
 		return nil, err
 	}
 	var in []ingest.Incoming
 	switch media {
 	case event.BatchMedia:
-		if in, err = s.Limits.DecodeBatch(body); err != nil {
+		if in, err = s.Limits().DecodeBatch(body); err != nil {
 			return nil, err
 		}
 		if len(in) == 0 {
 			return nil, event.Invalidf("the batch holds no event")
 		}
 	case event.JSONMedia:
-		in = []ingest.Incoming{s.Limits.DecodeOne(body)}
+		in = []ingest.Incoming{s.Limits().DecodeOne(body)}
 	default: // binary mode
 		in = []ingest.Incoming{s.decodeBinary(r, media, body)}
 	}
@@ -155,8 +158,8 @@ func mediaOf(r *http.Request) (string, error) {
 
 func (s *Server) takeLines(w http.ResponseWriter, r *http.Request, from ingest.Sender, a *answer) error {
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyDeadline))
-	body := http.MaxBytesReader(w, r.Body, s.Limits.Batch)
-	err := s.Limits.ReadLines(body, func(_ int, group []ingest.Incoming) error {
+	body := http.MaxBytesReader(w, r.Body, s.Limits().Batch)
+	err := s.Limits().ReadLines(body, func(_ int, group []ingest.Incoming) error {
 		answered, err := s.Ingest.Accept(r.Context(), from, group)
 		if err == nil {
 			a.add(answered)
@@ -206,8 +209,8 @@ func (s *Server) decodeBinary(r *http.Request, media string, body []byte) ingest
 	if err != nil {
 		return ingest.Incoming{Event: e, Err: err}
 	}
-	if int64(len(body)) > s.Limits.Event {
-		return ingest.Incoming{Event: e, Err: event.Invalidf("the data has %d bytes; at most %d are accepted (ingest.max_event)", len(body), s.Limits.Event)}
+	if int64(len(body)) > s.Limits().Event {
+		return ingest.Incoming{Event: e, Err: event.Invalidf("the data has %d bytes; at most %d are accepted (ingest.max_event)", len(body), s.Limits().Event)}
 	}
 	err = setBody(&e, media, body)
 	return ingest.Incoming{Event: e, Err: err}
@@ -234,7 +237,7 @@ func setBody(e *event.Event, media string, body []byte) error {
 // optionsEvents answers the handshake of webhook senders (CloudEvents HTTP 1.1
 // Web Hooks, 4): every origin may send, at any rate, to those who have a token.
 func (s *Server) optionsEvents(w http.ResponseWriter, r *http.Request) error {
-	w.Header().Set("Allow", "POST, GET, OPTIONS")
+	w.Header().Set("Allow", eventsAllow)
 	if origin := r.Header.Get("WebHook-Request-Origin"); origin != "" {
 		w.Header().Set("WebHook-Allowed-Origin", origin)
 		w.Header().Set("WebHook-Allowed-Rate", "*")
@@ -249,7 +252,10 @@ func (s *Server) optionsEvents(w http.ResponseWriter, r *http.Request) error {
 // refuseChange answers an attempt to change or delete what is recorded, and
 // records the attempt.
 func (s *Server) refuseChange(w http.ResponseWriter, r *http.Request) error {
-	w.Header().Set("Allow", "GET, POST")
+	w.Header().Set("Allow", eventsAllow)
+	if r.PathValue("sequence") != "" {
+		w.Header().Set("Allow", http.MethodGet)
+	}
 	by := cause(r)
 	e, err := by.Event(s.Base+"/server", "suspicious_request", "event/"+r.PathValue("sequence"), map[string]any{
 		"message": "an attempt to change a recorded event", "method": r.Method, "path": r.URL.Path, "http_request": by.Request,

@@ -166,7 +166,7 @@ func (s *Server) postImport(w http.ResponseWriter, r *http.Request) error {
 		Rejected   int      `json:"rejected"`
 		Errors     []string `json:"errors"`
 	}{Errors: []string{}}
-	err := s.Limits.ReadLines(r.Body, func(_ int, group []ingest.Incoming) error {
+	err := s.Limits().ReadLines(r.Body, func(_ int, group []ingest.Incoming) error {
 		a, err := s.Ingest.Accept(r.Context(), from, group)
 		total.Accepted += a.Accepted
 		total.Duplicates += a.Duplicates

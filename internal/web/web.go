@@ -29,9 +29,9 @@ import (
 // Options are what the handlers work with. All must be set.
 type Options struct {
 	Version  string
-	Base     string // prefix of the source of the server's own events
-	Limits   ingest.Limits
-	Proxies  []netip.Prefix
+	Base     string                // prefix of the source of the server's own events
+	Limits   func() ingest.Limits  // of this moment: a reload may change them
+	Proxies  func() []netip.Prefix // likewise
 	Journal  *journal.Journal
 	State    *state.State
 	Folder   *state.Folder
@@ -85,9 +85,9 @@ func (s *Server) HTTP() *http.Server {
 
 // Settings are what administrators change while the server runs.
 type Settings struct {
-	state   *state.State
-	initial config.Retention
-	changed func(config.Retention)
+	state      *state.State
+	configured func() config.Retention
+	changed    func(config.Retention)
 }
 
 // stored is the settings object: one document.
@@ -117,17 +117,17 @@ var settings = state.Collection[stored]{ //nolint:gochecknoglobals // a descript
 
 // NewSettings returns the settings: what is stored, else what the configuration
 // says. changed is called with what holds after a change.
-func NewSettings(s *state.State, initial config.Retention, changed func(config.Retention)) *Settings {
-	return &Settings{state: s, initial: initial, changed: changed}
+func NewSettings(s *state.State, configured func() config.Retention, changed func(config.Retention)) *Settings {
+	return &Settings{state: s, configured: configured, changed: changed}
 }
 
 // Retention is the retention that holds now.
 func (s *Settings) Retention(ctx context.Context) (config.Retention, error) {
 	r, err := s.load(ctx)
 	if err != nil {
-		return s.initial, err
+		return s.configured(), err
 	}
-	now := s.initial
+	now := s.configured()
 	now.Default, now.Long, now.Short, now.MaxBytes = r.Value.Retention.Default, r.Value.Retention.Long, r.Value.Retention.Short, r.Value.Retention.MaxBytes
 	return now, nil
 }
@@ -136,7 +136,7 @@ func (s *Settings) Retention(ctx context.Context) (config.Retention, error) {
 func (s *Settings) load(ctx context.Context) (state.Record[stored], error) {
 	r, err := settings.Find(ctx, s.state.Reader(), "singleton", "settings")
 	if isNotFound(err) {
-		i := s.initial
+		i := s.configured()
 		return state.Record[stored]{Value: stored{retention{i.Default, i.Long, i.Short, i.MaxBytes}}}, nil
 	}
 	return r, err
@@ -147,7 +147,7 @@ func (s *Settings) update(ctx context.Context, by state.Cause, version int64, ch
 	err = s.state.Write(ctx, by, func(tx *state.Tx) error {
 		found, err := settings.Find(ctx, tx, "singleton", "settings")
 		if isNotFound(err) {
-			i := s.initial
+			i := s.configured()
 			found, err = settings.Insert(tx, stored{retention{i.Default, i.Long, i.Short, i.MaxBytes}})
 			version = state.AnyVersion
 		}
