@@ -64,7 +64,7 @@ func TestMistakes(t *testing.T) {
 		environ string
 		says    []string
 	}{
-		{"lisen: x\nlog: {levle: info}", "", []string{`line 1: unknown key "lisen"`, `line 2: unknown key "levle"`}},
+		{"lisen: x\nlog: {events_: true}", "", []string{`line 1: unknown key "lisen"`, `line 2: unknown key "events_"`}},
 		{"listen: [1]", "", []string{"line 1"}},
 		{"listen: nowhere", "", []string{`listen: "nowhere" is not an address and port`}},
 		{"retention: {default: soon}", "", []string{"not a duration"}},

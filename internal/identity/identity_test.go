@@ -127,8 +127,10 @@ func TestAuthenticate(t *testing.T) {
 	if err != nil || who.Name != "admin" || !who.Can(Admin) || !who.Can(Emit) || who.Can(Forward) {
 		t.Errorf("Authenticate = %+v, %v", who, err)
 	}
-	for _, bad := range []string{"", "x", session.Token + "x", session.Token[:len(session.Token)-3], "tcsn_made-up",
-		"eyJhbGciOiJub25lIn0.eyJpc3MiOiJ0b2NzaW4iLCJhdWQiOlsidG9jc2luLWFwaSJdLCJzdWIiOiIxIiwiZXhwIjo5OTk5OTk5OTk5fQ."} {
+	for _, bad := range []string{
+		"", "x", session.Token + "x", session.Token[:len(session.Token)-3], "tcsn_made-up",
+		"eyJhbGciOiJub25lIn0.eyJpc3MiOiJ0b2NzaW4iLCJhdWQiOlsidG9jc2luLWFwaSJdLCJzdWIiOiIxIiwiZXhwIjo5OTk5OTk5OTk5fQ.",
+	} {
 		if _, err := i.Authenticate(ctx, bad); !errors.Is(err, event.ErrDenied) {
 			t.Errorf("Authenticate(%.20q) = %v", bad, err)
 		}

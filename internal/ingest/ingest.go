@@ -92,7 +92,7 @@ type Options struct {
 	Journal *journal.Journal
 	Catalog *catalog.Catalog
 	Enrich  func(*event.Event) // adds what is known about the client's address
-	Unknown func() Policy // asked for each event: a reload may change it
+	Unknown func() Policy      // asked for each event: a reload may change it
 	// Bases are the source prefixes that only the server itself may use.
 	Bases []string
 	// Count is told of every event; reason is empty unless it is rejected.
@@ -148,31 +148,11 @@ func (i *Ingest) Accept(ctx context.Context, from Sender, in []Incoming) (Answer
 	}
 	for k, r := range recorded {
 		if r.Conflict && in[at[k]].Event.Time.IsZero() {
-			r = i.untimed(ctx, &good[k], r)
+			r.Conflict = i.differs(&good[k], r.Seq)
 		}
 		i.settle(ctx, &a, &a.Results[at[k]], &good[k], r)
 	}
 	return a, nil
-}
-
-// untimed answers for a duplicate that came without a time, so that complete
-// gave it another than it was recorded with: this alone is no conflict. The
-// journal is asked again with the recorded time.
-func (i *Ingest) untimed(ctx context.Context, e *event.Event, r journal.Result) journal.Result {
-	hit, err := i.Journal.Get(r.Seq)
-	if err != nil {
-		return r
-	}
-	stored, err := event.Decode(hit.Body)
-	if err != nil {
-		return r
-	}
-	e.Time = stored.Time
-	again, err := i.Journal.Append(ctx, []event.Event{*e})
-	if err != nil {
-		return r
-	}
-	return again[0]
 }
 
 // differs compares a duplicate that came without a time with the event that was

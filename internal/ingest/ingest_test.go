@@ -125,8 +125,14 @@ func TestMixedBatch(t *testing.T) {
 		got = append(got, f)
 	}
 	want := []fate{
-		{1, false, false, ""}, {0, false, false, "id is missing or empty"}, {0, false, false, "line 1, column 7"}, {1, true, false, ""}, {1, true, true, ""},
-		{0, false, false, `source "https`}, {2, false, false, ""}, {3, false, false, ""},
+		{1, false, false, ""},
+		{0, false, false, "id is missing or empty"},
+		{0, false, false, "line 1, column 7"},
+		{1, true, false, ""},
+		{1, true, true, ""},
+		{0, false, false, `source "https`},
+		{2, false, false, ""},
+		{3, false, false, ""},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -299,7 +305,7 @@ func FuzzReadLines(f *testing.F) {
 	l := ingest.Limits{Event: 256, Batch: 1 << 20}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		lines := 0
-		for _, line := range bytes.Split(raw, []byte("\n")) {
+		for line := range bytes.SplitSeq(raw, []byte("\n")) {
 			if len(bytes.TrimSpace(line)) > 0 {
 				lines++
 			}

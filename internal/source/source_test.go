@@ -117,8 +117,16 @@ func TestDiskHysteresis(t *testing.T) {
 		restart bool
 		want    []string
 	}{
-		{50, false, nil}, {84, false, nil}, {86, false, []string{"disk_full warn filesystem/home 86 85 860 1000"}}, {99, false, nil}, {82, false, nil},
-		{90, true, nil}, {79, false, nil}, {97, false, []string{"disk_full error filesystem/home 97 85 970 1000"}}, {100, true, nil}, {10, false, nil},
+		{50, false, nil},
+		{84, false, nil},
+		{86, false, []string{"disk_full warn filesystem/home 86 85 860 1000"}},
+		{99, false, nil},
+		{82, false, nil},
+		{90, true, nil},
+		{79, false, nil},
+		{97, false, []string{"disk_full error filesystem/home 97 85 970 1000"}},
+		{100, true, nil},
+		{10, false, nil},
 	}
 	for i, step := range steps {
 		if step.restart {
@@ -169,8 +177,8 @@ func TestParseMounts(t *testing.T) {
 	if _, err := parseMounts(bufio.NewScanner(strings.NewReader("garbage\n"))); err == nil {
 		t.Error("garbage is taken")
 	}
-	if real, err := realMounts(); err != nil || len(real) == 0 {
-		t.Errorf("this machine has the mounts %v, %v", real, err)
+	if here, err := realMounts(); err != nil || len(here) == 0 {
+		t.Errorf("this machine has the mounts %v, %v", here, err)
 	}
 	if used, limit, err := measure("/"); err != nil || used <= 0 || limit < used {
 		t.Errorf("measure(/) = %d of %d, %v", used, limit, err)

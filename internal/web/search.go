@@ -9,7 +9,6 @@ import (
 
 	"github.com/tocsin-events/tocsin/internal/catalog"
 	"github.com/tocsin-events/tocsin/internal/event"
-	"github.com/tocsin-events/tocsin/internal/filter"
 	"github.com/tocsin-events/tocsin/internal/journal/segment"
 )
 
@@ -35,21 +34,21 @@ type rawJSON []byte
 
 func (r rawJSON) MarshalJSON() ([]byte, error) { return r, nil }
 
-// compile compiles a filter into a query.
-func (s *Server) compile(q *query) (*filter.Filter, segment.Query) {
+// compile turns the filter of a request into a query.
+func (s *Server) compile(q *query) segment.Query {
 	out := segment.Query{Since: math.MinInt64, Until: math.MaxInt64, Transient: q.flag("transient")}
 	f, err := s.Filters.Compile(q.text("filter"))
 	if err != nil {
 		if q.err == nil {
 			q.err = err
 		}
-		return nil, out
+		return out
 	}
 	out.Plan, out.Match = f.Plan(), f.MatchEvent
 	if f.All() {
 		out.Plan, out.Match = nil, nil
 	}
-	return f, out
+	return out
 }
 
 func (q *query) bounds(out *segment.Query, now, since time.Time) {
@@ -67,7 +66,7 @@ func (q *query) bounds(out *segment.Query, now, since time.Time) {
 // getEvents searches.
 func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) error {
 	q := readQuery(r, "filter", "since", "until", "limit", "cursor", "order", "view", "transient")
-	_, query := s.compile(q)
+	query := s.compile(q)
 	now := time.Now()
 	q.bounds(&query, now, time.Time{})
 	query.Limit, query.MaxBytes = q.number("limit", 50, 1, maxEvents), maxPageBytes
@@ -172,7 +171,7 @@ type volumeBucket struct {
 // getVolume counts events over time, with a bucket also where there are none.
 func (s *Server) getVolume(w http.ResponseWriter, r *http.Request) error {
 	q := readQuery(r, "filter", "since", "until", "step", "by", "transient")
-	_, query := s.compile(q)
+	query := s.compile(q)
 	now := time.Now()
 	q.bounds(&query, now, now.Add(-24*time.Hour))
 	if query.Until == math.MaxInt64 {

@@ -37,7 +37,7 @@ type tail struct {
 // event that was looked at, also where the filter let none pass.
 func (s *Server) getTail(w http.ResponseWriter, r *http.Request) error {
 	q := readQuery(r, "filter", "view", "transient", "after")
-	_, query := s.compile(q)
+	query := s.compile(q)
 	view := catalog.View(q.text("view"))
 	if _, err := catalog.AppendView(nil, &event.Event{}, view); err != nil {
 		q.fail("query: %v", err)
