@@ -147,10 +147,15 @@ func (s *Server) putToken(w http.ResponseWriter, r *http.Request) error {
 	changed, err := s.Identity.UpdateToken(r.Context(), cause(r), id, version, func(t *identity.Token) error {
 		var in tokenInput
 		if r.Method == http.MethodPatch {
-			in = tokenInput{t.Name, t.Scopes, t.ExpiresAt}
+			// Nothing may be decoded into the old list: an element that is null
+			// would keep what stood there.
+			in = tokenInput{Name: t.Name, ExpiresAt: t.ExpiresAt}
 		}
 		if err := decodeStrict(raw, &in); err != nil {
 			return err
+		}
+		if r.Method == http.MethodPatch && in.Scopes == nil {
+			in.Scopes = t.Scopes
 		}
 		t.Name, t.Scopes, t.ExpiresAt = in.Name, in.Scopes, in.ExpiresAt
 		return nil

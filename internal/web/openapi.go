@@ -4,14 +4,18 @@ import (
 	"encoding/json"
 	"regexp"
 	"strings"
+
+	"github.com/tocsin-events/tocsin/internal/event"
 )
 
 // operation describes one route for /openapi.json.
 type operation struct {
-	summary string
-	params  []parameter
-	body    map[string]object // by media type
-	answers map[string]answerDoc
+	summary  string
+	params   []parameter
+	body     map[string]object // by media type
+	optional bool              // whether the body may be left out
+	hidden   bool              // not told: no client should call it
+	answers  map[string]answerDoc
 }
 
 type object = map[string]any
@@ -43,6 +47,9 @@ func ok(status, doc string, schema object) map[string]answerDoc {
 func openAPI(table []route, version string) []byte {
 	paths := object{}
 	for _, r := range table {
+		if r.doc.hidden {
+			continue
+		}
 		method, path, _ := strings.Cut(r.pattern, " ")
 		item, _ := paths[path].(object)
 		if item == nil {
@@ -88,7 +95,7 @@ func (r *route) describe(method, path string) object {
 		for media, schema := range r.doc.body {
 			content[media] = object{"schema": schema}
 		}
-		op["requestBody"] = object{"required": true, "content": content}
+		op["requestBody"] = object{"required": !r.doc.optional, "content": content}
 	}
 	if r.scope != open {
 		op["security"] = []object{{"bearer": []string{}}}
@@ -104,7 +111,11 @@ func (r *route) responses(method, path string) object {
 	for status, a := range r.doc.answers {
 		response := object{"description": a.doc}
 		if a.media != "" {
-			response["content"] = object{a.media: object{"schema": a.body}}
+			content := object{a.media: object{"schema": a.body}}
+			if a.media == event.JSONMedia { // in another view
+				content["application/json"] = object{"schema": object{"type": "object"}}
+			}
+			response["content"] = content
 		}
 		out[status] = response
 	}

@@ -1,8 +1,10 @@
 package web
 
 import (
+	"slices"
 	"strings"
 
+	"github.com/tocsin-events/tocsin/internal/catalog"
 	"github.com/tocsin-events/tocsin/internal/event"
 )
 
@@ -18,7 +20,7 @@ func describe() (o operations) {
 	sinceParam := param("since", object{"type": "string"}, "Earliest time: RFC 3339, or a duration back from now.")
 	untilParam := param("until", object{"type": "string"}, "Time before which events lie: RFC 3339, or a duration back from now.")
 	limitParam := param("limit", object{"type": "integer", "minimum": 1, "maximum": 1000}, "Most items on a page.")
-	cursorParam := param("cursor", object{"type": "string"}, "The next of the page before.")
+	cursorParam := param("cursor", object{"type": "string", "pattern": seqPattern}, "The next of the page before.")
 
 	o.health = operation{summary: "The process answers.", answers: ok("200", "It does.", object{"type": "object"})}
 	o.ready = operation{summary: "Events can be taken.", answers: map[string]answerDoc{
@@ -37,7 +39,7 @@ func describe() (o operations) {
 		summary: "Record events. The answer comes when they are durable. Binary mode: attributes as ce- headers.",
 		params:  []parameter{param("access_token", object{"type": "string"}, "A token, for senders that can set no header.")},
 		body: map[string]object{
-			event.JSONMedia: ref("Event"), event.BatchMedia: {"type": "array", "items": ref("Event")}, ndjsonMedia: {"type": "string"},
+			event.JSONMedia: ref("Event"), event.BatchMedia: {"type": "array", "minItems": 1, "items": ref("Event")}, ndjsonMedia: {"type": "string"},
 		},
 		answers: ok("202", "At least one is recorded, or was before.", ref("Answer")),
 	}
@@ -57,15 +59,13 @@ func describe() (o operations) {
 	}
 	o.tail = operation{
 		summary: "Events as they are recorded (server-sent events). Last-Event-ID resumes.", params: []parameter{
-			filterParam, viewParam, transientParam, param("after", object{"type": "string"}, "Sequence to begin behind."),
+			filterParam, viewParam, transientParam, param("after", object{"type": "string", "pattern": seqPattern}, "Sequence to begin behind."),
 		}, answers: map[string]answerDoc{"200": {"A stream.", "text/event-stream", object{"type": "string"}}},
 	}
 	o.event = operation{summary: "One event.", params: []parameter{viewParam}, answers: map[string]answerDoc{
-		"200": {"The event.", event.JSONMedia, ref("Event")},
+		"200": {"The event; in another view as application/json.", event.JSONMedia, ref("Event")},
 	}}
-	o.immutable = operation{summary: "Refused: what is recorded is never changed. The attempt is recorded.", answers: map[string]answerDoc{
-		"405": {"Always.", "application/problem+json", ref("Problem")},
-	}}
+	o.immutable = operation{hidden: true}
 
 	o.catalog = operation{summary: "Every type of event.", answers: ok("200", "All types.", list("Type"))}
 	o.oneType = operation{summary: "One type of event.", answers: ok("200", "The type.", ref("Type"))}
@@ -86,13 +86,13 @@ func describe() (o operations) {
 	o.journal = operation{summary: "How much is recorded.", answers: ok("200", "Figures.", object{"type": "object"})}
 	o.heads = operation{summary: "Signed ends of the hash chains, to be kept elsewhere.", answers: ok("200", "The heads.", object{"type": "object"})}
 	o.verify = operation{
-		summary: "Prove that nothing was altered or removed.", body: jsonBody(ref("Verify")),
+		summary: "Prove that nothing was altered or removed.", body: jsonBody(ref("Verify")), optional: true,
 		answers: ok("200", "What was found.", ref("Report")),
 	}
 	o.export = operation{summary: "Every event as NDJSON.", params: []parameter{
-		param("from", object{"type": "string"}, "First sequence."), param("to", object{"type": "string"}, "Last sequence."),
+		param("from", object{"type": "string", "pattern": seqPattern}, "First sequence."), param("to", object{"type": "string", "pattern": seqPattern}, "Last sequence."),
 	}, answers: map[string]answerDoc{"200": {"A stream of events.", ndjsonMedia, object{"type": "string"}}}}
-	o.imports = operation{summary: "Take events as they were exported.", body: map[string]object{ndjsonMedia: {"type": "string"}}, answers: ok("200", "What became of them.", object{"type": "object"})}
+	o.imports = operation{summary: "Take events as they were exported.", body: map[string]object{ndjsonMedia: {"type": "string"}}, optional: true, answers: ok("200", "What became of them.", object{"type": "object"})}
 	return o
 }
 
@@ -112,27 +112,48 @@ func record(required string, properties object) object {
 
 // input is a record that knows no other members.
 func input(required string, properties object) object {
-	o := record(required, properties)
+	o := sent(required, properties)
 	o["additionalProperties"] = false
 	return o
 }
 
+// sent is a record that clients send: null is the same as absent.
+func sent(required string, properties object) object {
+	nullable := object{}
+	for name, schema := range properties {
+		nullable[name] = schema
+		if s, ok := schema.(object); ok && !slices.Contains(strings.Fields(required), name) && len(s) > 0 {
+			nullable[name] = orNull(s)
+		}
+	}
+	return record(required, nullable)
+}
+
+func orNull(schema object) object {
+	if kinds, ok := schema["type"].([]string); ok && slices.Contains(kinds, "null") {
+		return schema
+	}
+	return object{"anyOf": []object{schema, {"type": "null"}}}
+}
+
 func schemas() object {
 	str, integer, boolean := object{"type": "string"}, object{"type": "integer"}, object{"type": "boolean"}
+	some := object{"type": "string", "minLength": 1}
 	severity := object{"type": "string", "enum": []string{"info", "notice", "warn", "error", "critical"}}
 	when := object{"type": []string{"string", "null"}, "format": "date-time"}
 	scopes := object{"type": "array", "minItems": 1, "items": object{"type": "string", "enum": []string{"read", "emit", "forward", "admin"}}}
 	result := record("index", object{"index": integer, "id": str, "sequence": str, "duplicate": boolean, "conflict": boolean, "error": str})
 	newToken := object{"name": object{"type": "string", "minLength": 1, "maxLength": 128}, "scopes": scopes, "expires_at": when}
 	retention := record("", object{"default": str, "long": str, "short": str, "max_bytes": integer})
-	retentionPatch := input("", object{"default": str, "long": str, "short": str, "max_bytes": integer})
-	field := input("name type", object{"name": object{"type": "string", "minLength": 1}, "type": str, "required": boolean, "secret": boolean, "doc": str})
+	duration := object{"type": "string", "pattern": `^[0-9]+(ms|s|m|h|d)$`}
+	retentionPatch := input("", object{"default": duration, "long": duration, "short": duration, "max_bytes": object{"type": "integer", "minimum": 0}})
+	field := input("name type", object{"name": object{"type": "string", "minLength": 1}, "type": object{"type": "string", "enum": catalog.FieldTypes()}, "required": boolean, "secret": boolean, "doc": str})
 	return object{
 		"Problem": record("type title status detail", object{
 			"type": str, "title": str, "status": integer, "detail": str, "line": integer, "column": integer,
 			"accepted": integer, "duplicates": integer, "rejected": integer, "results": object{"type": "array", "items": result},
 		}),
-		"Event": record("specversion id source type", object{
+		"Event": sent("specversion id source type", object{
 			"specversion": object{"const": "1.0"}, "id": object{"type": "string", "minLength": 1}, "source": object{"type": "string", "minLength": 1},
 			"type": object{"type": "string", "minLength": 1}, "subject": str, "time": object{"type": "string", "format": "date-time"},
 			"severitytext": severity, "data": object{},
@@ -147,7 +168,7 @@ func schemas() object {
 		"Volume": record("buckets", object{"partial": boolean, "buckets": object{"type": "array", "items": record("time counts", object{
 			"time": object{"type": "string", "format": "date-time"}, "counts": object{"type": "object", "additionalProperties": integer},
 		})}}),
-		"SignIn":     input("username password", object{"username": str, "password": str, "otp": str}),
+		"SignIn":     input("username password", object{"username": some, "password": some, "otp": str}),
 		"Session":    record("token token_type expires_at", object{"token": str, "token_type": str, "expires_at": str}),
 		"NewToken":   input("name scopes", newToken),
 		"TokenPatch": input("", newToken),
@@ -155,7 +176,7 @@ func schemas() object {
 			"id": str, "name": str, "scopes": scopes, "expires_at": when, "owner": str, "created": str, "token": str,
 		}),
 		"NewType": input("type description", object{
-			"type": object{"type": "string", "pattern": typePattern}, "severity": severity, "description": object{"type": "string", "minLength": 1},
+			"type": object{"type": "string", "pattern": typePattern, "maxLength": 128}, "severity": severity, "description": object{"type": "string", "minLength": 1},
 			"fires": str, "message": str, "fields": object{"type": "array", "items": field},
 		}),
 		"Type": record("type kind description severity producer fields schema routes wired transient last_24h", object{
@@ -174,5 +195,8 @@ func schemas() object {
 		}),
 	}
 }
+
+// seqPattern is a sequence, with or without its zeros.
+const seqPattern = `^(0?[0-9]{1,19})?$`
 
 const typePattern = `^[a-z][a-z0-9_]*([.-][a-z0-9_]+)*$`

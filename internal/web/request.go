@@ -68,10 +68,13 @@ func bodyError(err error) error {
 func decodeStrict(raw []byte, into any) error {
 	var sc scan.Scanner
 	sc.Reset(raw)
-	for {
+	for first := true; ; first = false {
 		kind, err := sc.Next()
 		if err != nil {
 			return event.Invalidf("body: %w", err)
+		}
+		if first && kind != scan.ObjectStart {
+			return event.Invalidf("body: must be a JSON object")
 		}
 		if kind == scan.End {
 			break
@@ -179,8 +182,8 @@ const maxPage = 1000
 func listPage(q *query) (after state.ObjectID, limit int) {
 	limit = q.number("limit", 100, 1, maxPage)
 	if text := q.text("cursor"); text != "" {
-		n, err := strconv.ParseInt(text, 10, 64)
-		if err != nil || n < 0 {
+		n, err := strconv.ParseUint(text, 10, 63)
+		if err != nil {
 			q.fail("query: cursor %q was not given by this server", text)
 		}
 		after = state.ObjectID(n)

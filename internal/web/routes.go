@@ -69,12 +69,14 @@ func (s *Server) table() []route {
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	table := s.table()
+	hidden := map[string]bool{}
 	for _, r := range table {
+		hidden[r.pattern] = r.doc.hidden
 		mux.HandleFunc(r.pattern, s.guard(r.pattern, r.scope, r.handler))
 	}
 	s.openapi = openAPI(table, s.Version)
 	unknown := s.guard("other", open, func(w http.ResponseWriter, r *http.Request) error {
-		if allowed := methodsOf(mux, r); allowed != "" {
+		if allowed := methodsOf(mux, hidden, r); allowed != "" {
 			w.Header().Set("Allow", allowed)
 			return newProblem(http.StatusMethodNotAllowed, "method", r.Method+" is not possible here; these are: "+allowed)
 		}
@@ -89,13 +91,13 @@ func (s *Server) routes() http.Handler {
 	})
 }
 
-// methodsOf lists the methods that a path knows.
-func methodsOf(mux *http.ServeMux, r *http.Request) string {
+// methodsOf lists the methods that a path knows, but for the hidden patterns.
+func methodsOf(mux *http.ServeMux, hidden map[string]bool, r *http.Request) string {
 	allowed := ""
 	for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} {
 		probe := r.Clone(r.Context())
 		probe.Method = method
-		if _, pattern := mux.Handler(probe); pattern != "" {
+		if _, pattern := mux.Handler(probe); pattern != "" && !hidden[pattern] {
 			if allowed != "" {
 				allowed += ", "
 			}
