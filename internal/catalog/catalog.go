@@ -106,8 +106,14 @@ type Catalog struct {
 
 type compiled struct {
 	entry  Entry
-	fields map[string]*Field
+	fields map[string]*checked
 	need   []string // names of the required fields
+}
+
+// checked is a field with its bit among the required ones; 0 for an optional one.
+type checked struct {
+	*Field
+	needed uint64
 }
 
 // New returns a catalog of the built-in types.
@@ -127,11 +133,12 @@ func New() *Catalog {
 }
 
 func compile(e Entry) *compiled {
-	c := &compiled{entry: e, fields: make(map[string]*Field, len(e.Fields))}
+	c := &compiled{entry: e, fields: make(map[string]*checked, len(e.Fields))}
 	for i := range e.Fields {
 		f := &e.Fields[i]
-		c.fields[f.Name] = f
+		c.fields[f.Name] = &checked{Field: f}
 		if f.Required {
+			c.fields[f.Name].needed = 1 << len(c.need)
 			c.need = append(c.need, f.Name)
 		}
 	}

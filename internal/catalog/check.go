@@ -38,7 +38,7 @@ func (c *Catalog) Check(e *event.Event) *Misfit {
 		}
 		return nil
 	}
-	sc := scan.Get(e.Data)
+	sc := scan.GetValid(e.Data)
 	defer scan.Put(sc)
 	kind, err := sc.Next()
 	if err != nil {
@@ -70,14 +70,10 @@ func (t *compiled) checkMembers(sc *scan.Scanner) *Misfit {
 			}
 			continue
 		}
-		if m := t.checkValue(sc, f); m != nil {
+		if m := t.checkValue(sc, f.Field); m != nil {
 			return m
 		}
-		for i, name := range t.need {
-			if name == f.Name {
-				seen |= 1 << i
-			}
-		}
+		seen |= f.needed
 	}
 	for i, name := range t.need {
 		if seen&(1<<i) == 0 {
@@ -92,10 +88,9 @@ func (t *compiled) checkValue(sc *scan.Scanner, f *Field) *Misfit {
 	if err != nil {
 		return &Misfit{Problem: "data is not JSON: " + err.Error()}
 	}
-	bad := &Misfit{Field: f.Name, Problem: "must be of type " + string(f.Type)}
 	if kind == scan.Null {
 		if f.Required && f.Type != Nullable && f.Type != Any {
-			return bad
+			return wrongType(f)
 		}
 		return nil
 	}
@@ -106,7 +101,7 @@ func (t *compiled) checkValue(sc *scan.Scanner, f *Field) *Misfit {
 		ok = kind == scan.String || kind == scan.Number && t.entry.Kind == event.KindSignificant
 	case Timestamp:
 		if kind != scan.String {
-			return bad
+			return wrongType(f)
 		}
 		if _, err := time.Parse(time.RFC3339Nano, string(sc.Text())); err != nil {
 			return &Misfit{Field: f.Name, Problem: "must be an RFC 3339 time"}
@@ -128,7 +123,7 @@ func (t *compiled) checkValue(sc *scan.Scanner, f *Field) *Misfit {
 		ok = true
 	}
 	if !ok {
-		return bad
+		return wrongType(f)
 	}
 	if _, err := sc.Skip(); err != nil {
 		return &Misfit{Problem: "data is not JSON: " + err.Error()}
@@ -136,9 +131,13 @@ func (t *compiled) checkValue(sc *scan.Scanner, f *Field) *Misfit {
 	return nil
 }
 
+func wrongType(f *Field) *Misfit {
+	return &Misfit{Field: f.Name, Problem: "must be of type " + string(f.Type)}
+}
+
 func (t *compiled) checkElements(sc *scan.Scanner, f *Field, kind, want scan.Kind) *Misfit {
 	if kind != scan.ArrayStart {
-		return &Misfit{Field: f.Name, Problem: "must be of type " + string(f.Type)}
+		return wrongType(f)
 	}
 	for {
 		kind, err := sc.Next()
@@ -153,7 +152,7 @@ func (t *compiled) checkElements(sc *scan.Scanner, f *Field, kind, want scan.Kin
 				return &Misfit{Problem: "data is not JSON: " + err.Error()}
 			}
 		default:
-			return &Misfit{Field: f.Name, Problem: "must be of type " + string(f.Type)}
+			return wrongType(f)
 		}
 	}
 }

@@ -13,7 +13,7 @@ type Secrecy func(name []byte) (secret, known bool)
 // secret stays byte for byte, and where nothing is, the result is data itself.
 // data must be valid JSON (event.Decode has made sure); secrecy may be nil.
 func JSON(data []byte, secrecy Secrecy) []byte {
-	sc := scan.Get(data)
+	sc := scan.GetValid(data)
 	defer scan.Put(sc)
 	r := redaction{sc: sc, in: data, secrecy: secrecy}
 	r.run()
@@ -97,7 +97,7 @@ func (r *redaction) subtree() bool {
 // isDiff looks at the first key of an object that has begun.
 func isDiff(object []byte) bool {
 	var sc scan.Scanner
-	sc.Reset(object)
+	sc.ResetValid(object)
 	if kind, err := sc.Next(); err != nil || kind != scan.ObjectStart {
 		return false
 	}

@@ -1,6 +1,6 @@
 package redact
 
-import "bytes"
+import "strings"
 
 // secretWords are the names of secrets, without their separators. A key is
 // secret when a run of whole words in it, joined, is one of them: "db_password",
@@ -33,6 +33,18 @@ func set(words ...string) map[string]bool {
 	}
 	return m
 }
+
+// shapes has, for each first letter, a bit for the length of every secret word
+// that begins with it: most words are found harmless without a look into the map.
+var shapes = func() (of [256]uint64) { //nolint:gochecknoglobals // a constant table, which Go can't write as one
+	for w := range secretWords {
+		of[w[0]] |= 3 << len(w) // with an "s" behind it, too
+	}
+	return of
+}()
+
+// glueLetters are the first letters of joinedWords.
+const glueLetters = "pasrc"
 
 // maxWords is how many words may make up one secret name.
 const maxWords = 3
@@ -81,6 +93,9 @@ func (w *words) excused(from int) bool {
 }
 
 func isSecret(w []byte) bool {
+	if shapes[w[0]]>>(len(w)&63)&1 == 0 || len(w) > 63 {
+		return false
+	}
 	return secretWords[string(w)] || len(w) > 1 && w[len(w)-1] == 's' && secretWords[string(w[:len(w)-1])]
 }
 
@@ -89,9 +104,14 @@ func isGlued(w []byte) bool {
 	if len(w) <= shortestJoined {
 		return false
 	}
-	for _, j := range joinedWords {
-		if bytes.Contains(w, []byte(j)) {
-			return true
+	for i := range len(w) - shortestJoined + 1 {
+		if strings.IndexByte(glueLetters, w[i]) < 0 {
+			continue
+		}
+		for _, j := range joinedWords {
+			if len(w)-i >= len(j) && string(w[i:i+len(j)]) == j {
+				return true
+			}
 		}
 	}
 	return false
