@@ -289,10 +289,7 @@ func (a *App) limits() ingest.Limits {
 }
 
 // ready says why events can't be taken; nil when they can.
-func (a *App) ready() error {
-	stats := a.journal.Stats()
-	return stats.Refuse
-}
+func (a *App) ready() error { return a.journal.Refuse() }
 
 func (a *App) sourceRows() []source.Row {
 	a.mu.Lock()

@@ -39,6 +39,7 @@ type memory struct {
 	starts [classes]Head // before the table
 	ends   [classes]Head
 	staged event.Seq // the last sequence that was added
+	hasher segment.Hasher
 }
 
 var _ sink = (*memory)(nil)
@@ -48,7 +49,7 @@ func (m *memory) heads() [classes]Head { return m.ends }
 func (m *memory) add(entries []*segment.Entry) {
 	for _, e := range entries {
 		end := &m.ends[e.Class]
-		*end = Head{e.Seq, segment.Next(end.Hash, e.Seq, e.Recorded, e.Body)}
+		*end = Head{e.Seq, m.hasher.Next(end.Hash, e.Seq, e.Recorded, e.Body)}
 		m.table.Add(e)
 		m.rows++
 		m.bytes += int64(len(e.Body))
@@ -103,7 +104,11 @@ func (m *memory) rotate() {
 	}
 	task := &sealTask{table: m.table, starts: m.starts, ends: m.ends, last: m.staged}
 	m.starts = m.ends
+	rows := m.rows
 	m.table, m.rows, m.bytes, m.opened = segment.NewTable(), 0, 0, 0
+	if m.j.o.MemEvents <= 2*rows { // a full table is mostly followed by another
+		m.table.Reserve(m.j.o.MemEvents)
+	}
 	j := m.j
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -59,6 +59,16 @@ type Stats struct {
 	Refuse error           // why nothing is accepted; nil when all is well
 }
 
+// Refuse says why nothing is accepted; nil when all is well. It costs nothing.
+func (j *Journal) Refuse() error {
+	if err := j.stopReason(); err != nil {
+		return err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.sealErr
+}
+
 // Stats looks at everything that the journal knows without reading files.
 func (j *Journal) Stats() Stats {
 	v := j.read()

@@ -230,7 +230,7 @@ func (v *readerView) verifyBlock(block int, chain Hash) (e blockEntry, err error
 		if err := v.load(block, &b); err != nil {
 			return err
 		}
-		var h hasher
+		var h Hasher
 		before := event.Seq(0)
 		for i := from; i < to; i++ {
 			recorded, body, err := v.body(i, &b)
@@ -241,7 +241,7 @@ func (v *readerView) verifyBlock(block int, chain Hash) (e blockEntry, err error
 			if seq <= before {
 				return errSection
 			}
-			chain, before = h.next(chain, seq, recorded, body), seq
+			chain, before = h.Next(chain, seq, recorded, body), seq
 		}
 		if chain != e.hash {
 			return errChain

@@ -49,13 +49,14 @@ type Hash [sha256.Size]byte
 // and the time of recording (nanoseconds since 1970; both as 8 bytes, big
 // endian), and the stored body.
 func Next(h Hash, seq event.Seq, recorded int64, body []byte) Hash {
-	return new(hasher).next(h, seq, recorded, body)
+	return new(Hasher).Next(h, seq, recorded, body)
 }
 
-// hasher is Next with a buffer.
-type hasher struct{ buf []byte }
+// Hasher is Next with a buffer, for one goroutine.
+type Hasher struct{ buf []byte }
 
-func (s *hasher) next(h Hash, seq event.Seq, recorded int64, body []byte) Hash {
+// Next is the function Next.
+func (s *Hasher) Next(h Hash, seq event.Seq, recorded int64, body []byte) Hash {
 	s.buf = append(s.buf[:0], h[:]...)
 	s.buf = binary.BigEndian.AppendUint64(s.buf, uint64(seq))
 	s.buf = binary.BigEndian.AppendUint64(s.buf, uint64(recorded))

@@ -74,6 +74,16 @@ func NewTable() *Table {
 	return t
 }
 
+// Reserve makes room for events, so that the columns need not grow while they
+// are added. It must come before the first Add.
+func (t *Table) Reserve(events int) {
+	c := &t.w.columns
+	for _, of := range []*column{&c.seq, &c.time, &c.expiry, &c.class, &c.code, &c.source, &c.actor, &c.ip} {
+		of.data = make([]byte, 0, of.width*events)
+	}
+	t.w.rows = make([]tableRow, 0, events)
+}
+
 // Add appends an event, whose sequence must be greater than those before, and
 // copies its body. Readers see it only after Publish.
 func (t *Table) Add(e *Entry) {

@@ -142,7 +142,7 @@ func (w *walker) walkData(data []byte, pair func(uint64), text func([]byte)) boo
 	if data == nil {
 		return true
 	}
-	w.sc.Reset(data)
+	w.sc.ResetValid(data)
 	w.paths = w.paths[:0]
 	path := uint64(rootPath)
 	for {

@@ -70,7 +70,7 @@ type builder struct {
 	codes  [3][]int64
 	index  []blockEntry
 
-	chain hasher
+	chain Hasher
 	block blockWriter
 	body  attributes
 	walk  walker
@@ -163,7 +163,7 @@ func (b *builder) blocks(v *tableView, chain Hash) error {
 		from, to := blk*blockRows, min((blk+1)*blockRows, len(b.rows))
 		for k, i := range b.rows[from:to] {
 			body := v.stored(i)
-			chain = b.chain.next(chain, event.Seq(v.seq.value(i)), v.rows[i].recorded, body)
+			chain = b.chain.Next(chain, event.Seq(v.seq.value(i)), v.rows[i].recorded, body)
 			wild = !b.walk.walk(body, b.pairs.add, b.grams.add) || wild
 			v.attributes(i, &b.body)
 			text, ids := len(b.block.text), len(b.block.ids)
