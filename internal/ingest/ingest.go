@@ -127,17 +127,19 @@ func (i *Ingest) Accept(ctx context.Context, from Sender, in []Incoming) (Answer
 	at := make([]int, 0, len(in)) // where in the batch a good event stands
 	now := time.Now().UTC()
 	for n := range in {
-		e, err := in[n].Event, in[n].Err
+		good = append(good, in[n].Event) // there is room: it is not moved
+		e, err := &good[len(good)-1], in[n].Err
 		if err == nil {
-			err = i.complete(&e, &from, now)
+			err = i.complete(e, &from, now)
 		}
 		a.Results[n] = Result{ID: in[n].Event.ID, Err: err}
 		if err != nil {
 			a.Rejected++
 			i.Count(e.Type, Rejected, reasonOf(err))
+			good = good[:len(good)-1]
 			continue
 		}
-		good, at = append(good, e), append(at, n)
+		at = append(at, n)
 	}
 	if len(good) == 0 {
 		return a, nil

@@ -110,3 +110,49 @@ func Valid(b []byte) error {
 
 // ValidText reports whether b can be written as a JSON string without loss.
 func ValidText(b []byte) bool { return utf8.Valid(b) }
+
+// Extent measures the object at the start of in, if it is valid JSON: nothing
+// but strings and braces is looked at. It is 0 where no object begins or ends.
+func Extent(in []byte) int {
+	depth := 0
+	for i := 0; i < len(in); i++ {
+		switch in[i] {
+		case '{':
+			depth++
+		case '}':
+			depth--
+		case '"':
+			end := stringEnd(in[i+1:])
+			if end < 0 {
+				return 0
+			}
+			i += 1 + end
+		}
+		if depth <= 0 {
+			if i == 0 {
+				return 0
+			}
+			return i + 1
+		}
+	}
+	return 0
+}
+
+// stringEnd finds the quote that ends a string; -1 where none does.
+func stringEnd(in []byte) int {
+	for at := 0; ; {
+		i := bytes.IndexByte(in[at:], '"')
+		if i < 0 {
+			return -1
+		}
+		at += i
+		escapes := 0
+		for escapes < at && in[at-1-escapes] == '\\' {
+			escapes++
+		}
+		if escapes%2 == 0 {
+			return at
+		}
+		at++
+	}
+}
