@@ -47,9 +47,19 @@ type handler func(w http.ResponseWriter, r *http.Request) error
 // open is the scope of routes that anybody may call.
 const open identity.Scope = ""
 
-// guard wraps a handler with everything that happens to each request: limits,
-// caller, scope, metrics, and the answer to an error.
+// guard wraps a handler of the API: caller, scope, and the answer to an error.
 func (s *Server) guard(pattern string, scope identity.Scope, h handler) http.HandlerFunc {
+	return s.wrap(pattern, func(w http.ResponseWriter, r *http.Request) error {
+		if err := s.authenticate(r, callerOf(r), scope); err != nil {
+			return err
+		}
+		return h(w, r)
+	}, s.fail)
+}
+
+// wrap does what happens to every request: who asks from where, metrics, and
+// that an error or a panic is answered by fail.
+func (s *Server) wrap(pattern string, h handler, fail func(http.ResponseWriter, *http.Request, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		rec := &recorder{ResponseWriter: w, status: http.StatusOK}
@@ -60,20 +70,16 @@ func (s *Server) guard(pattern string, scope identity.Scope, h handler) http.Han
 		who := &caller{address: clientAddress(r, s.Proxies()), requestID: string(event.NewID())}
 		head.Set("X-Request-Id", who.requestID)
 		r = r.WithContext(context.WithValue(r.Context(), callerKey, who))
-		defer s.recoverPanic(rec, r)
-		err := s.authenticate(r, who, scope)
-		if err == nil {
-			err = h(rec, r)
-		}
-		if err != nil {
-			s.fail(rec, r, err)
+		defer s.recoverPanic(rec, r, fail)
+		if err := h(rec, r); err != nil {
+			fail(rec, r, err)
 		}
 	}
 }
 
 // recoverPanic answers for a handler that panicked, and records it as a
 // system_exception. http.ErrAbortHandler is the way to break off a stream.
-func (s *Server) recoverPanic(w *recorder, r *http.Request) {
+func (s *Server) recoverPanic(w *recorder, r *http.Request, fail func(http.ResponseWriter, *http.Request, error)) {
 	recovered := recover()
 	if recovered == nil {
 		return
@@ -91,7 +97,7 @@ func (s *Server) recoverPanic(w *recorder, r *http.Request) {
 	if err != nil {
 		s.Log.ErrorContext(r.Context(), "exception is not recorded", "err", err)
 	}
-	s.fail(w, r, newProblem(http.StatusInternalServerError, "internal", "something failed that should not have; it is recorded as a system_exception"))
+	fail(w, r, newProblem(http.StatusInternalServerError, "internal", "something failed that should not have; it is recorded as a system_exception"))
 }
 
 // authenticate finds out who calls, and whether they may.

@@ -12,8 +12,8 @@ import (
 	"github.com/tocsin-events/tocsin/internal/journal/segment"
 )
 
-// journalStats is how much is recorded. Bytes are on disk.
-type journalStats struct {
+// JournalStats is how much is recorded. Bytes are on disk.
+type JournalStats struct {
 	Events       int64            `json:"events"`
 	First        string           `json:"first"`
 	Last         string           `json:"last"`
@@ -28,9 +28,18 @@ type journalStats struct {
 	Refuses      string           `json:"refuses"` // why nothing is accepted; empty when all is well
 }
 
+// DiskBytes is what the journal takes on disk.
+func (s JournalStats) DiskBytes() int64 {
+	total := s.LogBytes
+	for _, n := range s.SegmentBytes {
+		total += n
+	}
+	return total
+}
+
 // NewJournalStats is what the API and the command line tell of a journal.
-func NewJournalStats(s *journal.Stats) any {
-	out := journalStats{
+func NewJournalStats(s *journal.Stats) JournalStats {
+	out := JournalStats{
 		Events: s.Events, First: s.First.String(), Last: s.Last.String(), Segments: s.Segments, SegmentBytes: s.SegmentBytes,
 		LogBytes: s.LogBytes, Removed: s.Removed, Appended: s.Appended, Duplicates: s.Duplicates, DedupeKeys: s.DedupeKeys,
 	}

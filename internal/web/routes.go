@@ -65,6 +65,24 @@ func (s *Server) table() []route {
 	}
 }
 
+// pageTable is every page, on the same screen.
+func (s *Server) pageTable() []route {
+	const read, admin = identity.Read, identity.Admin
+	return []route{
+		{pattern: "GET /sign-in", handler: s.getSignIn},
+		{pattern: "POST /sign-in", handler: s.postSignIn},
+		{pattern: "POST /sign-out", handler: s.postSignOut},
+		{pattern: "GET /{$}", scope: read, handler: s.getOverview},
+		{pattern: "GET /events", scope: read, handler: s.getEventsPage},
+		{pattern: "GET /events/live", scope: read, handler: s.getLive},
+		{pattern: "GET /events/{sequence}", scope: read, handler: s.getEventPage},
+		{pattern: "GET /catalog", scope: read, handler: s.getCatalogPage},
+		{pattern: "GET /catalog/{type}", scope: read, handler: s.getTypePage},
+		{pattern: "GET /settings", scope: read, handler: s.getSettingsPage},
+		{pattern: "POST /settings/verify", scope: admin, handler: s.postVerifyPage},
+	}
+}
+
 // routes builds the mux. What no route knows is a problem, too.
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
@@ -74,6 +92,10 @@ func (s *Server) routes() http.Handler {
 		hidden[r.pattern] = r.doc.hidden
 		mux.HandleFunc(r.pattern, s.guard(r.pattern, r.scope, r.handler))
 	}
+	for _, r := range s.pageTable() {
+		mux.HandleFunc(r.pattern, s.page(r.pattern, r.scope, r.handler))
+	}
+	mux.Handle("GET /static/", s.static())
 	s.openapi = openAPI(table, s.Version)
 	unknown := s.guard("other", open, func(w http.ResponseWriter, r *http.Request) error {
 		if allowed := methodsOf(mux, hidden, r); allowed != "" {

@@ -52,6 +52,7 @@ type Server struct {
 	Options
 	handler http.Handler
 	gate    *gate
+	pages   *pages
 	openapi []byte
 	stop    context.Context // ends live tails at shutdown
 	end     context.CancelFunc
@@ -59,7 +60,7 @@ type Server struct {
 
 // New returns a server.
 func New(o Options) *Server {
-	s := &Server{Options: o, gate: newGate()}
+	s := &Server{Options: o, gate: newGate(), pages: newPages()}
 	s.stop, s.end = context.WithCancel(context.Background())
 	s.handler = s.routes()
 	return s

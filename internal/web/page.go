@@ -1,0 +1,212 @@
+package web
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/tocsin-events/tocsin/internal/event"
+	"github.com/tocsin-events/tocsin/internal/identity"
+)
+
+//go:embed ui/*.html
+var templateFiles embed.FS
+
+//go:embed ui/static
+var staticFiles embed.FS
+
+// sessionCookie holds the sign-in token of a browser. The API never reads it.
+const sessionCookie = "tocsin_session"
+
+// policy is the content security policy of every page: nothing inline, nothing
+// from elsewhere.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+
+// pages renders templates.
+type pages struct {
+	byName map[string]*template.Template
+	guard  *http.CrossOriginProtection
+}
+
+func newPages() *pages {
+	p := &pages{byName: map[string]*template.Template{}, guard: http.NewCrossOriginProtection()}
+	shared := template.New("").Funcs(template.FuncMap{
+		"exact": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 MST") },
+		"iso":   func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
+		"value": func(t *time.Time) time.Time { return *t },
+		"ago":   relative,
+		"bytes": byteText,
+		"count": countText,
+		"query": func(name, value string) string { return name + "=" + url.QueryEscape(value) },
+	})
+	shared = template.Must(shared.ParseFS(templateFiles, "ui/layout.html", "ui/components.html"))
+	names, err := fs.Glob(templateFiles, "ui/page_*.html")
+	if err != nil {
+		panic("web: templates: " + err.Error()) // the pattern is a constant
+	}
+	for _, file := range names {
+		own := template.Must(template.Must(shared.Clone()).ParseFS(templateFiles, file))
+		p.byName[strings.TrimSuffix(strings.TrimPrefix(file, "ui/page_"), ".html")] = own
+	}
+	return p
+}
+
+// view is what every page knows.
+type pageView struct {
+	Title   string // of the page
+	Says    string // the page in one line
+	Docs    string // name of its documentation page
+	Command string // the command that does the same
+	Active  string // the entry of the navigation
+	User    string
+	Version string
+	Body    any
+}
+
+// page wraps a handler of pages: a visitor without a session is asked to sign in,
+// and an error is shown as a page.
+func (s *Server) page(pattern string, scope identity.Scope, h handler) http.HandlerFunc {
+	inner := func(w http.ResponseWriter, r *http.Request) error {
+		if err := s.pages.guard.Check(r); err != nil {
+			return s.forged(r, err)
+		}
+		return h(w, r)
+	}
+	return s.wrap(pattern, func(w http.ResponseWriter, r *http.Request) error {
+		head := w.Header()
+		head.Set("Content-Security-Policy", policy)
+		head.Set("Referrer-Policy", "same-origin")
+		who := callerOf(r)
+		if scope != open {
+			if !s.signedIn(r, who) {
+				http.Redirect(w, r, "/sign-in?next="+url.QueryEscape(r.URL.RequestURI()), http.StatusSeeOther)
+				return nil
+			}
+			if !who.principal.Can(scope) {
+				return event.Deniedf("this page needs the scope %q, which you do not have", scope)
+			}
+		}
+		return inner(w, r)
+	}, s.failPage)
+}
+
+// signedIn finds the user behind a browser's cookie.
+func (s *Server) signedIn(r *http.Request, who *caller) bool {
+	c, err := r.Cookie(sessionCookie)
+	if err != nil || identity.IsToken(c.Value) {
+		return false
+	}
+	p, err := s.Identity.Authenticate(r.Context(), c.Value)
+	who.principal = p
+	return err == nil
+}
+
+// forged records a request that another site has sent.
+func (s *Server) forged(r *http.Request, why error) error {
+	by := cause(r)
+	e, err := by.Event(s.Base+"/server", "suspicious_request", "", map[string]any{
+		"message": "a form was sent from another site", "method": r.Method, "path": r.URL.Path, "http_request": by.Request,
+	})
+	if err == nil {
+		err = s.Folder.Raise(r.Context(), by, e)
+	}
+	return errors.Join(event.Deniedf("this form was sent from another site: %w", why), err)
+}
+
+// render answers with a page.
+func (s *Server) render(w http.ResponseWriter, r *http.Request, name string, v pageView) error {
+	return s.renderStatus(w, r, http.StatusOK, name, v)
+}
+
+func (s *Server) renderStatus(w http.ResponseWriter, r *http.Request, status int, name string, v pageView) error {
+	t := s.pages.byName[name]
+	if t == nil {
+		return fmt.Errorf("there is no template %s", name)
+	}
+	if p := callerOf(r).principal; p != nil {
+		v.User = p.Name
+	}
+	v.Version = s.Version
+	var out strings.Builder // a template that fails must not leave half a page
+	if err := t.ExecuteTemplate(&out, "layout", v); err != nil {
+		return fmt.Errorf("page %s: %w", name, err)
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(out.String())) // fails only where the client has gone
+	return nil
+}
+
+// failPage shows an error as a page.
+func (s *Server) failPage(w http.ResponseWriter, r *http.Request, err error) {
+	p := problemOf(err)
+	if p.Status == http.StatusInternalServerError {
+		s.Log.ErrorContext(r.Context(), "page failed", "path", r.URL.Path, "err", err)
+	}
+	if err := s.renderStatus(w, r, p.Status, "problem", pageView{Title: p.Title, Says: "This did not work.", Body: p}); err != nil {
+		s.Log.ErrorContext(r.Context(), "problem page failed", "err", err)
+	}
+}
+
+// static serves the stylesheet and the script.
+func (s *Server) static() http.Handler {
+	files, err := fs.Sub(staticFiles, "ui")
+	if err != nil {
+		panic("web: static files: " + err.Error()) // the folder is embedded
+	}
+	inner := http.FileServerFS(files)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Cache-Control", "public, max-age=300")
+		inner.ServeHTTP(w, r)
+	})
+}
+
+// relative is how long ago something was, for people.
+func relative(t time.Time) string {
+	d := time.Since(t)
+	switch {
+	case d < -time.Minute:
+		return "in the future"
+	case d < 10*time.Second:
+		return "now"
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%d s ago", int(d.Seconds()))
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%d min ago", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h ago", int(d.Hours()))
+	default:
+		return fmt.Sprintf("%d days ago", int(d.Hours()/24))
+	}
+}
+
+func byteText(n int64) string {
+	const unit = 1024
+	if n < unit {
+		return fmt.Sprintf("%d B", n)
+	}
+	f, names := float64(n), []string{"KiB", "MiB", "GiB", "TiB"}
+	for _, name := range names {
+		f /= unit
+		if f < unit || name == "TiB" {
+			return fmt.Sprintf("%.1f %s", f, name)
+		}
+	}
+	return ""
+}
+
+// countText groups digits by thousands.
+func countText(n int64) string {
+	text := fmt.Sprint(n)
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "\u202f" + text[i:]
+	}
+	return text
+}

@@ -1,0 +1,75 @@
+package web
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/tocsin-events/tocsin/internal/event"
+	"github.com/tocsin-events/tocsin/internal/identity"
+)
+
+type signInView struct{ Problem, Next, Username string }
+
+func (s *Server) signInPage(v signInView) pageView {
+	return pageView{Title: "Sign in", Says: "Records system events durably, and lets you find them.", Body: v}
+}
+
+// getSignIn shows the sign-in form.
+func (s *Server) getSignIn(w http.ResponseWriter, r *http.Request) error {
+	if s.signedIn(r, callerOf(r)) {
+		http.Redirect(w, r, localPath(r.URL.Query().Get("next")), http.StatusSeeOther)
+		return nil
+	}
+	return s.render(w, r, "signin", s.signInPage(signInView{Next: localPath(r.URL.Query().Get("next"))}))
+}
+
+// maxForm is the largest form, in bytes.
+const maxForm = 64 << 10
+
+// postSignIn opens a session. The cookie is a new one each time.
+func (s *Server) postSignIn(w http.ResponseWriter, r *http.Request) error {
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	if err := r.ParseForm(); err != nil {
+		return event.Invalidf("form: %w", err)
+	}
+	v := signInView{Next: localPath(r.PostForm.Get("next")), Username: r.PostForm.Get("username")}
+	got, err := s.Identity.SignIn(r.Context(), cause(r), v.Username, r.PostForm.Get("password"))
+	slow, isSlow := errors.AsType[*identity.SlowDown](err)
+	switch {
+	case isSlow:
+		v.Problem = slow.Error()
+		return s.renderStatus(w, r, http.StatusTooManyRequests, "signin", s.signInPage(v))
+	case errors.Is(err, event.ErrDenied):
+		v.Problem = "User name or password is wrong."
+		return s.renderStatus(w, r, http.StatusUnauthorized, "signin", s.signInPage(v))
+	case err != nil:
+		return err
+	}
+	s.setSession(w, r, got.Token, got.Expires)
+	http.Redirect(w, r, v.Next, http.StatusSeeOther)
+	return nil
+}
+
+// postSignOut ends the session of this browser.
+func (s *Server) postSignOut(w http.ResponseWriter, r *http.Request) error {
+	s.setSession(w, r, "", time.Unix(1, 0))
+	http.Redirect(w, r, "/sign-in", http.StatusSeeOther)
+	return nil
+}
+
+func (s *Server) setSession(w http.ResponseWriter, r *http.Request, token string, expires time.Time) {
+	http.SetCookie(w, &http.Cookie{
+		Name: sessionCookie, Value: token, Path: "/", Expires: expires, HttpOnly: true, SameSite: http.SameSiteStrictMode,
+		Secure: r.TLS != nil || strings.HasPrefix(s.Base, "https://"),
+	})
+}
+
+// localPath lets a sign-in lead only to a page of this server.
+func localPath(next string) string {
+	if !strings.HasPrefix(next, "/") || strings.HasPrefix(next, "//") || strings.ContainsAny(next, "\\\r\n\t") {
+		return "/"
+	}
+	return next
+}
