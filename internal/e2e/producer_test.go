@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"math/big"
+	mathrand "math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -213,10 +214,8 @@ func TestDiskFull(t *testing.T) {
 	s = startOn(t, s.data, "sources: {disk_full: {paths: ["+mount+"], interval: 1s}, domain_expiry: {enabled: false}}")
 	eventually(t, "the source to run again", func() bool { return status() == "running" })
 	// The source sees it empty at one look and full at a later one.
-	kib := 10
 	eventually(t, "a second crossing", func() bool {
-		kib = 1010 - kib
-		fill(kib)
+		fill([]int{10, 1000}[mathrand.IntN(2)])
 		return len(found()) == 2
 	})
 	if e := found()[0]; e["severitytext"] != "error" {
