@@ -1,11 +1,13 @@
 package bench
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"math"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -95,7 +97,15 @@ func (r *Report) begin(b *bench) {
 	}
 }
 
+// end puts the rows of each section together.
 func (r *Report) end() {
+	place := map[string]int{}
+	for i := range r.Rows {
+		if _, known := place[r.Rows[i].Section]; !known {
+			place[r.Rows[i].Section] = len(place)
+		}
+	}
+	slices.SortStableFunc(r.Rows, func(a, b Row) int { return cmp.Compare(place[a.Section], place[b.Section]) })
 	r.Took = time.Since(r.Started)
 	r.Load[1] = load()
 }

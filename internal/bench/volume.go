@@ -76,9 +76,7 @@ func (b *bench) volume(ctx context.Context, c *corpus, q *volumeQuestion) error 
 		Section: "Volume, median", What: q.name, Ours: small.median(), Theirs: rival.median(), Unit: "ms",
 		Against: "SQLite, the same counts", Sense: Less, Goal: q.goal,
 	})
-	row := b.grownRow(q.name, small, large)
-	row.Section = "Volume: growth of the p99"
-	b.report.add(row)
+	b.report.add(b.grownRow(q.name, small, large))
 	return nil
 }
 

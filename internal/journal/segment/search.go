@@ -209,10 +209,16 @@ func (s *search) report(c *cursor, err error) {
 func (s *search) take(c *cursor) {
 	var hit Hit
 	var ok bool
-	err := guarded(func() (err error) {
+	take := func() (err error) {
 		hit, ok, err = c.take()
 		return err
-	})
+	}
+	var err error
+	if _, mapped := c.src.(*Reader); mapped {
+		err = guarded(take)
+	} else {
+		err = take()
+	}
 	if err != nil {
 		s.report(c, err)
 		return
@@ -221,6 +227,9 @@ func (s *search) take(c *cursor) {
 		return
 	}
 	hits := s.page.Hits
+	if hits == nil {
+		hits = make([]Hit, 0, min(max(s.q.Limit, 8), 64))
+	}
 	if s.q.MaxBytes > 0 && len(hits) > 0 && s.bytes+len(hit.Body) > s.q.MaxBytes {
 		s.full, s.page.Next = true, hits[len(hits)-1].Seq
 		return
