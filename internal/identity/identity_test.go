@@ -105,9 +105,9 @@ func TestSignInEvents(t *testing.T) {
 		`auth.ok user admin 192.0.2.1 {"exp":,"ip":"192.0.2.1","username":"admin"}`,
 		`login user admin 192.0.2.1 {"auth_method":"password","auth_method_args":{}}`,
 		`auth.error unauthenticated  192.0.2.1 {"ip":"192.0.2.1","reason":"wrong password","username":"admin"}`,
-		`login_failed unauthenticated  192.0.2.1 {"password":"","reason":"wrong password",` + stage + `,"username":"admin"}`,
+		`login_failed unauthenticated  192.0.2.1 {"password":"********************","reason":"wrong password",` + stage + `,"username":"admin"}`,
 		`auth.error unauthenticated  192.0.2.1 {"ip":"192.0.2.1","reason":"unknown user","username":"nobody"}`,
-		`login_failed unauthenticated  192.0.2.1 {"password":"","reason":"unknown user",` + stage + `,"username":"nobody"}`,
+		`login_failed unauthenticated  192.0.2.1 {"password":"********************","reason":"unknown user",` + stage + `,"username":"nobody"}`,
 		`auth.renew user admin 192.0.2.9 {"exp":,"ip":"192.0.2.9","username":"admin"}`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
