@@ -11,9 +11,10 @@ racy="^$module/internal/(journal|state|ingest|identity|web|app)(/|\$)"
 mapfile -t with < <(go list ./... | grep -E "$racy")
 mapfile -t without < <(go list ./... | grep -vE "$racy")
 
+mkdir -p .cache
+go build -o .cache/testcount ./scripts/cmd/testcount || exit 1
 {
-	# The slowest first: the packages below fill the time that it leaves.
 	CGO_ENABLED=1 go test -json -race -timeout 20m "${with[@]}"
 	go test -json -timeout 20m "${without[@]}"
 	FUZZJSON=1 ./scripts/fuzz.sh
-} 2>&1 | go run ./scripts/cmd/testcount
+} 2>&1 | .cache/testcount

@@ -34,7 +34,7 @@ func (s *server) tail(query, last string) *stream {
 	if last != "" {
 		req.Header.Set("Last-Event-ID", last)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := http.DefaultClient.Do(req) //nolint:bodyclose // closed with the stream
 	if err != nil {
 		s.t.Fatal(err)
 	}
