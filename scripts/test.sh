@@ -4,7 +4,11 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-if [ "${CI:-}" = true ]; then export FUZZTIME=${FUZZTIME:-30s}; else export FUZZTIME=${FUZZTIME:-5s}; fi
+if [ "${CI:-}" = true ]; then
+	export FUZZTIME=${FUZZTIME:-30s} TOCSIN_E2E_RACE=1
+else
+	export FUZZTIME=${FUZZTIME:-5s}
+fi
 
 module=$(go list -m)
 racy="^$module/internal/(journal|state|ingest|identity|web|app)(/|\$)"
@@ -15,6 +19,6 @@ mkdir -p .cache
 go build -o .cache/testcount ./scripts/cmd/testcount || exit 1
 {
 	CGO_ENABLED=1 go test -json -race -timeout 20m "${with[@]}"
-	go test -json -timeout 20m "${without[@]}"
+	go test -json -timeout 25m "${without[@]}"
 	FUZZJSON=1 ./scripts/fuzz.sh
 } 2>&1 | .cache/testcount

@@ -19,7 +19,7 @@ func TestDamagedSegment(t *testing.T) {
 	for i := range 40 { // beyond what is kept in memory
 		filler := make([]byte, 600_000)
 		for n := range filler {
-			filler[n] = "0123456789abcdef"[random.IntN(16)]
+			filler[n] = "ghijklmnopqrstuv"[random.IntN(16)]
 		}
 		s.emit(eventMedia, anEvent(fmt.Sprintf("s%d", i), "data", object{"filler": string(filler), "n": i}))
 	}

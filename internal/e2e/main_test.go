@@ -35,6 +35,7 @@ func testMain(m *testing.M) int {
 	build := exec.Command("go", "build", "-o", program, "./cmd/tocsin")
 	build.Dir = root
 	if os.Getenv("TOCSIN_E2E_RACE") != "" {
+		patience *= 4
 		build.Args = append(build.Args[:2], append([]string{"-race"}, build.Args[2:]...)...)
 		build.Env = append(os.Environ(), "CGO_ENABLED=1")
 	}
@@ -42,6 +43,7 @@ func testMain(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "e2e: build: %v\n%s", err, out)
 		return 1
 	}
+	client.Timeout = patience
 	return m.Run()
 }
 
@@ -85,8 +87,9 @@ func cached(t *testing.T, parts ...string) string {
 	return path
 }
 
-// patience is how long a test waits for what must happen.
-const patience = 30 * time.Second
+// patience is how long a test waits for what must happen; longer with the race
+// detector, which makes the program several times slower.
+var patience = 30 * time.Second
 
 // eventually waits until a condition holds.
 func eventually(t *testing.T, what string, holds func() bool) {

@@ -214,7 +214,7 @@ func (s *server) request(method, path string, body io.Reader, headers ...string)
 }
 
 // client waits no longer than a test does.
-var client = &http.Client{Timeout: patience}
+var client = &http.Client{}
 
 const (
 	jsonMedia   = "application/json"
