@@ -3,6 +3,7 @@ package web
 import (
 	"encoding/json"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/tocsin-events/tocsin/internal/catalog"
@@ -64,25 +65,25 @@ func (s *Server) getTypePage(w http.ResponseWriter, r *http.Request) error {
 
 // emitCommand is how to send an event of a type by hand.
 func emitCommand(e *catalog.Entry) string {
-	command := "tocsin emit " + string(e.Type)
+	parts := []string{"tocsin emit", string(e.Type)}
 	for _, f := range e.Fields {
 		if !f.Required {
 			continue
 		}
 		switch f.Type {
 		case catalog.Integer, catalog.Number:
-			command += " " + f.Name + ":=1"
+			parts = append(parts, f.Name+":=1")
 		case catalog.Boolean:
-			command += " " + f.Name + ":=true"
+			parts = append(parts, f.Name+":=true")
 		case catalog.Object:
-			command += " " + f.Name + ":='{}'"
+			parts = append(parts, f.Name+":='{}'")
 		case catalog.Strings, catalog.Objects:
-			command += " " + f.Name + ":='[]'"
+			parts = append(parts, f.Name+":='[]'")
 		case catalog.Timestamp:
-			command += " " + f.Name + "=2026-01-01T00:00:00Z"
+			parts = append(parts, f.Name+"=2026-01-01T00:00:00Z")
 		default:
-			command += " " + f.Name + "=…"
+			parts = append(parts, f.Name+"=…")
 		}
 	}
-	return command
+	return strings.Join(parts, " ")
 }

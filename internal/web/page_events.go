@@ -225,11 +225,33 @@ func attributes(e *event.Event) []pair {
 		}
 	}
 	for _, a := range [][2]string{
-		{"sequence", "Sequence"}, {"time", "Happened"}, {"recordedtime", "Recorded"}, {"severitytext", "Severity"}, {"kind", "Kind"}, {"subject", "About"},
-		{"source", "Source"}, {"host", "Host"}, {"actor", "Actor"}, {"authtype", "Actor's kind"}, {"authid", "Actor's id"}, {"authemail", "Actor's address"},
-		{"onbehalfof", "On behalf of"}, {"clientip", "Client address"}, {"geocountry", "Country"}, {"geocity", "City"}, {"asn", "Network number"}, {"asorg", "Network"},
-		{"id", "Id"}, {"correlationid", "Correlation"}, {"causationid", "Caused by"}, {"causationdepth", "Depth of causes"}, {"recordedby", "Brought by"},
-		{"brand", "Brand"}, {"expirytime", "Expires"}, {"dataschema", "Schema"}, {"datacontenttype", "Media type"},
+		{"sequence", "Sequence"},
+		{"time", "Happened"},
+		{"recordedtime", "Recorded"},
+		{"severitytext", "Severity"},
+		{"kind", "Kind"},
+		{"subject", "About"},
+		{"source", "Source"},
+		{"host", "Host"},
+		{"actor", "Actor"},
+		{"authtype", "Actor's kind"},
+		{"authid", "Actor's id"},
+		{"authemail", "Actor's address"},
+		{"onbehalfof", "On behalf of"},
+		{"clientip", "Client address"},
+		{"geocountry", "Country"},
+		{"geocity", "City"},
+		{"asn", "Network number"},
+		{"asorg", "Network"},
+		{"id", "Id"},
+		{"correlationid", "Correlation"},
+		{"causationid", "Caused by"},
+		{"causationdepth", "Depth of causes"},
+		{"recordedby", "Brought by"},
+		{"brand", "Brand"},
+		{"expirytime", "Expires"},
+		{"dataschema", "Schema"},
+		{"datacontenttype", "Media type"},
 	} {
 		add(a[0], a[1])
 	}
