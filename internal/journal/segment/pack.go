@@ -157,7 +157,8 @@ func hexRun(text []byte) (from, to int) {
 		for from > 0 && i-from < minTail && nibble[text[from-1]] != noDigit {
 			from--
 		}
-		for to < len(text) && nibble[text[to]] != noDigit {
+		// One piece holds no more: looking further would be done again for the next.
+		for to < len(text) && to-from < 2*maxBytes && nibble[text[to]] != noDigit {
 			to++
 		}
 		if to-from >= minTail && mixed(text[from:to]) {

@@ -10,7 +10,8 @@
 // SyncDir; before it a crash keeps any prefix of a folder's changes, a rename
 // as one of them. Folders themselves are durable at once.
 //
-// It is safe for concurrent use.
+// It promises that nothing it reports as durable is ever lost, and that the same
+// script and seed fail in the same way. It is safe for concurrent use.
 package faultfs
 
 import (
