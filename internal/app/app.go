@@ -132,7 +132,7 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 		Journal: a.journal, Catalog: a.catalog, Enrich: func(e *event.Event) { a.geo.Load().Enrich(e) }, Unknown: func() ingest.Policy { return ingest.Policy(a.current.Load().Ingest.Unknown) },
 		Bases: []string{c.PublicURL, c.Significant.SourceBase}, Count: a.count, Log: a.eventLog,
 	})
-	a.outbox = ingest.NewOutbox(a.ingest, a.state, a.log.With("component", "outbox"))
+	a.outbox = ingest.NewOutbox(a.ingest, a.state, a.log.With("component", "outbox"), func(n uint64) { a.metrics.Lag("outbox", n) })
 	a.folder = state.NewFolder(a.state)
 	key, err := state.OpenKey(c.Data)
 	if err != nil {

@@ -252,8 +252,9 @@ func TestOutbox(t *testing.T) {
 	}
 	s := openState(t, dir)
 	defer s.Close()
+	lag := uint64(99)
 	for round := range 2 { // the second outbox begins at 0 again: the journal knows the ids
-		o := ingest.NewOutbox(b.Ingest, s, slog.New(slog.DiscardHandler))
+		o := ingest.NewOutbox(b.Ingest, s, slog.New(slog.DiscardHandler), func(n uint64) { lag = n })
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- o.Run(ctx) }()
@@ -265,8 +266,8 @@ func TestOutbox(t *testing.T) {
 			t.Errorf("round %d: %d events are recorded when the write returns", round, last)
 		}
 		stop()
-		if err := <-done; err != nil {
-			t.Error(err)
+		if err := <-done; err != nil || lag != 0 {
+			t.Errorf("the outbox ended with %v, %d behind", err, lag)
 		}
 	}
 	if e := b.stored(1); e.Type != "license.valid" || e.Kind != event.KindSys || e.RecordedBy != "tocsin" {

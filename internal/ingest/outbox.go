@@ -20,15 +20,19 @@ type Outbox struct {
 	log    *slog.Logger
 	wake   chan struct{}
 
-	mu     sync.Mutex // guards done and failed
+	lag    func(events uint64) // told how many are waited for
+
+	mu     sync.Mutex // guards all below
 	done   int64      // rows up to here are recorded
+	wanted int64      // the newest row that somebody waits for
 	failed error      // of the last try; nil after a success
 	moved  chan struct{}
 }
 
 // NewOutbox returns an outbox; its Run must be running for writes to return.
-func NewOutbox(i *Ingest, s *state.State, log *slog.Logger) *Outbox {
-	return &Outbox{ingest: i, state: s, log: log, wake: make(chan struct{}, 1), moved: make(chan struct{})}
+// lag is told how many events wait, after each step; it must not block.
+func NewOutbox(i *Ingest, s *state.State, log *slog.Logger, lag func(events uint64)) *Outbox {
+	return &Outbox{ingest: i, state: s, log: log, lag: lag, wake: make(chan struct{}, 1), moved: make(chan struct{})}
 }
 
 const (
@@ -38,6 +42,9 @@ const (
 
 // Record waits until the row seq is in the journal. It is a state.Recorder.
 func (o *Outbox) Record(ctx context.Context, seq int64) error {
+	o.mu.Lock()
+	o.wanted = max(o.wanted, seq)
+	o.mu.Unlock()
 	select {
 	case o.wake <- struct{}{}:
 	default:
@@ -63,11 +70,13 @@ func (o *Outbox) Record(ctx context.Context, seq int64) error {
 // Run carries events until ctx ends, and then what is left. While the journal
 // accepts nothing it tries again every second.
 func (o *Outbox) Run(ctx context.Context) error {
+	waiting := false
 	for {
 		err := o.drain(ctx)
-		if err != nil && ctx.Err() == nil {
+		if err != nil && ctx.Err() == nil && !waiting { // say it once
 			o.log.WarnContext(ctx, "own events wait in the outbox", "err", err)
 		}
+		waiting = err != nil
 		o.settle(err)
 		retry := (<-chan time.Time)(nil)
 		if err != nil {
@@ -90,6 +99,7 @@ func (o *Outbox) settle(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.failed = err
+	o.lag(uint64(max(0, o.wanted-o.done)))
 	close(o.moved)
 	o.moved = make(chan struct{})
 }
