@@ -20,7 +20,7 @@ type Outbox struct {
 	log    *slog.Logger
 	wake   chan struct{}
 
-	lag    func(events uint64) // told how many are waited for
+	lag func(events uint64) // told how many are waited for
 
 	mu     sync.Mutex // guards all below
 	done   int64      // rows up to here are recorded
