@@ -5,7 +5,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 
 if [ "${CI:-}" = true ]; then
-	export FUZZTIME=${FUZZTIME:-30s} TOCSIN_E2E_RACE=1
+	export FUZZTIME=${FUZZTIME:-30s} E2E_RACE=1
 else
 	export FUZZTIME=${FUZZTIME:-5s}
 fi

@@ -4,6 +4,6 @@
 //
 // It promises: no test reaches into the server; each has a data folder of its
 // own; none waits by sleeping; one whose component is missing skips with a
-// reason, and fails where CI=true. TOCSIN_E2E_RACE=1 drives a program that is
+// reason, and fails where CI=true. E2E_RACE=1 drives a program that is
 // built with the race detector.
 package e2e

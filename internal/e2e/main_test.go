@@ -34,7 +34,7 @@ func testMain(m *testing.M) int {
 	program = filepath.Join(dir, "tocsin")
 	build := exec.Command("go", "build", "-o", program, "./cmd/tocsin")
 	build.Dir = root
-	if os.Getenv("TOCSIN_E2E_RACE") != "" {
+	if os.Getenv("E2E_RACE") != "" {
 		patience *= 4
 		build.Args = append(build.Args[:2], append([]string{"-race"}, build.Args[2:]...)...)
 		build.Env = append(os.Environ(), "CGO_ENABLED=1")

@@ -6,6 +6,7 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -187,6 +188,17 @@ func TestDuration(t *testing.T) {
 
 func TestNewID(t *testing.T) {
 	a, b := event.NewID(), event.NewID()
+	synctest.Test(t, func(t *testing.T) { // made a microsecond apart, they sort as they were made
+		last := event.NewID()
+		for range 5000 {
+			time.Sleep(time.Microsecond)
+			next := event.NewID()
+			if next <= last {
+				t.Fatalf("%s does not sort behind %s", next, last)
+			}
+			last = next
+		}
+	})
 	if a == b || len(a) != 36 || a[14] != '7' || !strings.ContainsRune("89ab", rune(a[19])) {
 		t.Errorf("NewID gives %s and %s", a, b)
 	}
