@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,7 +22,7 @@ import (
 type shape struct {
 	name             string
 	producers, batch int
-	total, rival     int // events in one round, of the journal and of SQLite
+	total            int // events in one round
 	disk, sqlite     float64
 }
 
@@ -32,8 +33,8 @@ type recorder func(ctx context.Context, events []event.Event) error
 // SQLite.
 func (b *bench) appends(ctx context.Context) error {
 	for _, s := range []shape{
-		{"single events from 64 producers", 64, 1, b.s.single, b.s.rival, 0.9, 5},
-		{"batches of 500 from 4 producers", 4, 500, b.s.batch, b.s.rival, 0.5, 8},
+		{"single events from 64 producers", 64, 1, b.s.single, 0.9, 5},
+		{"batches of 500 from 4 producers", 4, 500, b.s.batch, 0.5, 8},
 	} {
 		if err := b.appendShape(ctx, &s); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
@@ -67,7 +68,7 @@ func (b *bench) appendShape(ctx context.Context, s *shape) error {
 			}
 			*bound.to = append(*bound.to, rate*group)
 		}
-		if rate, err = b.appendRival(ctx, dir, s, round); err != nil {
+		if rate, err = appendRival(ctx, filepath.Join(dir, "sqlite"), work); err != nil {
 			return err
 		}
 		rival = append(rival, rate)
@@ -90,14 +91,11 @@ func (b *bench) appendShape(ctx context.Context, s *shape) error {
 }
 
 func list(s samples) string {
-	text := ""
+	texts := make([]string, len(s))
 	for i, v := range s {
-		if i > 0 {
-			text += " / "
-		}
-		text += figure(v)
+		texts[i] = figure(v)
 	}
-	return text
+	return strings.Join(texts, " / ")
 }
 
 // prepare makes the batches of each producer.
@@ -218,9 +216,9 @@ func writePieces(f vfs.File, pieces [][]byte, sync bool) (int, error) {
 	return len(pieces), nil
 }
 
-func (b *bench) appendRival(ctx context.Context, dir string, s *shape, round int) (rate float64, err error) {
-	work := b.prepare(s.producers, s.batch, s.rival, round)
-	db, err := openRival(ctx, filepath.Join(dir, "sqlite"), true)
+// appendRival gives SQLite's events a second.
+func appendRival(ctx context.Context, dir string, work [][][]event.Event) (rate float64, err error) {
+	db, err := openRival(ctx, dir, true)
 	if err != nil {
 		return 0, err
 	}

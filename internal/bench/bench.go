@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/tocsin-events/tocsin/internal/event"
@@ -54,7 +55,6 @@ const (
 type scale struct {
 	rounds         int // of everything that is measured in turns
 	single, batch  int // events in a round of appends
-	rival          int // events in a round of appends to SQLite
 	httpSingle     int
 	httpBatch      int
 	searches       int // of each query, and of SQLite's quick ones
@@ -68,13 +68,13 @@ type scale struct {
 
 func (o *Options) scale() scale {
 	s := scale{
-		rounds: 5, single: 128_000, batch: 400_000, rival: 40_000, httpSingle: 40_000, httpBatch: 200_000,
+		rounds: 5, single: 128_000, batch: 256_000, httpSingle: 40_000, httpBatch: 200_000,
 		searches: 300, slow: 7, tails: 100, tailRate: 1000, tailFor: 10 * time.Second,
 		small: 1_000_000, large: o.Large, needleDistance: 200_000,
 	}
 	if o.Quick {
 		s = scale{
-			rounds: 2, single: 12_800, batch: 20_000, rival: 4000, httpSingle: 3200, httpBatch: 10_000,
+			rounds: 2, single: 6400, batch: 10_000, httpSingle: 3200, httpBatch: 10_000,
 			searches: 20, slow: 2, tails: 10, tailRate: 500, tailFor: 2 * time.Second,
 			small: 30_000, large: o.Large, needleDistance: 6000,
 		}
@@ -134,12 +134,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 }
 
 func (b *bench) wanted(section string) bool {
-	for _, name := range b.o.Only {
-		if name == section {
-			return true
-		}
-	}
-	return len(b.o.Only) == 0
+	return len(b.o.Only) == 0 || slices.Contains(b.o.Only, section)
 }
 
 // folder makes an empty folder for one measurement.

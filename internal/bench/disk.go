@@ -10,7 +10,7 @@ import (
 )
 
 // diskRow says how many bytes of segments an event takes.
-func (b *bench) diskRow(c *corpus) {
+func (b *bench) diskRow(ctx context.Context, c *corpus) {
 	stats := c.small.Stats()
 	var bytes int64
 	for _, n := range stats.SegmentBytes {
@@ -21,7 +21,7 @@ func (b *bench) diskRow(c *corpus) {
 		Section: section, What: "bytes on disk an event, in segments", Ours: float64(bytes) / float64(max(stats.Events-stats.TableEvents, 1)), Theirs: 200, Unit: "B",
 		Against: "the limit (aim: 150)", Sense: AtMost, Goal: 1,
 	})
-	if size, err := c.rival.size(); err == nil {
+	if size, err := c.rival.size(ctx); err == nil {
 		b.report.add(Row{
 			Section: section, What: "the same", Ours: float64(bytes) / float64(max(stats.Events-stats.TableEvents, 1)), Theirs: float64(size) / float64(stats.Events), Unit: "B",
 			Against: "SQLite", Sense: Less,
@@ -30,8 +30,8 @@ func (b *bench) diskRow(c *corpus) {
 	b.report.note("The write-ahead log comes on top: %d MiB, whatever the number of events.", stats.LogBytes>>20)
 }
 
-func (r *rival) size() (bytes int64, err error) {
-	err = r.db.QueryRow("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size").Scan(&bytes)
+func (r *rival) size(ctx context.Context) (bytes int64, err error) {
+	err = r.db.QueryRowContext(ctx, "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size").Scan(&bytes)
 	return bytes, err
 }
 

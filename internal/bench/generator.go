@@ -50,7 +50,7 @@ func NewGenerator(seed uint64, total, distance int, end time.Time) *Generator {
 		key[i] = byte(seed >> (8 * i))
 	}
 	random := rand.NewChaCha8(key)
-	r := rand.New(random)
+	r := rand.New(random) //nolint:gosec // no secrets are made here
 	g := &Generator{
 		r: r, random: random, total: total, distance: max(distance, 10*needles), start: end.Add(-Span).Truncate(time.Millisecond),
 		types: rand.NewZipf(r, zipf, 1, Types-1), actors: rand.NewZipf(r, zipf, 1, Actors-1),

@@ -76,7 +76,7 @@ type memory struct{ total, file float64 }
 // child starts the program, waits for its first line, lets it settle, measures
 // it and ends it.
 func (b *bench) child(ctx context.Context, environ string, args ...string) (said string, m memory, err error) {
-	cmd := exec.CommandContext(ctx, b.o.Program, args...)
+	cmd := exec.CommandContext(ctx, b.o.Program, args...) //nolint:gosec // the program itself
 	cmd.Env = append(os.Environ(), environ)
 	in, err := cmd.StdinPipe()
 	if err != nil {

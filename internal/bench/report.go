@@ -8,8 +8,11 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Sense says which of two figures is the better one.
@@ -79,7 +82,7 @@ type Report struct {
 	Started  time.Time
 	Took     time.Duration
 	Machine  string
-	Load     [2]string // of the machine, before and after
+	Others   float64 // cores that other processes kept busy, on average; 0 where there is no /proc
 	Quick    bool
 	Small    int // events in the searched journal
 	Large    int
@@ -89,7 +92,7 @@ type Report struct {
 func (r *Report) begin(b *bench) {
 	r.Started, r.Quick, r.Small, r.Large = time.Now(), b.o.Quick, b.s.small, b.s.large
 	r.Machine = fmt.Sprintf("%d cores (GOMAXPROCS %d), %s/%s, %s", runtime.NumCPU(), runtime.GOMAXPROCS(0), runtime.GOOS, runtime.GOARCH, runtime.Version())
-	r.Load[0] = load()
+	r.Others = -others()
 	g := NewGenerator(b.seed, 1000, b.s.needleDistance, time.Now())
 	for range 1000 {
 		e := g.Next()
@@ -107,17 +110,31 @@ func (r *Report) end() {
 	}
 	slices.SortStableFunc(r.Rows, func(a, b Row) int { return cmp.Compare(place[a.Section], place[b.Section]) })
 	r.Took = time.Since(r.Started)
-	r.Load[1] = load()
+	r.Others = (r.Others + others()) / r.Took.Seconds()
 }
 
-// load is the machine's load average over a minute, as proc_loadavg(5) has it.
-func load() string {
-	text, err := os.ReadFile("/proc/loadavg")
+// others is how many seconds of processor time the machine has spent on anything
+// but this process and the children that have ended (proc_stat(5)).
+func others() float64 {
+	const ticks = 100 // a second, on every platform of Linux
+	text, err := os.ReadFile("/proc/stat")
 	if err != nil {
-		return "unknown"
+		return 0
 	}
-	first, _, _ := strings.Cut(string(text), " ")
-	return first
+	line, _, _ := strings.Cut(string(text), "\n")
+	busy := 0.0
+	for i, field := range strings.Fields(line) {
+		if n, err := strconv.ParseFloat(field, 64); err == nil && (i < 4 || i == 6 || i == 7) { // user nice system, irq softirq
+			busy += n / ticks
+		}
+	}
+	for _, who := range [...]int{unix.RUSAGE_SELF, unix.RUSAGE_CHILDREN} {
+		var used unix.Rusage
+		if err := unix.Getrusage(who, &used); err == nil {
+			busy -= time.Duration(used.Utime.Nano() + used.Stime.Nano()).Seconds()
+		}
+	}
+	return busy
 }
 
 func (r *Report) add(row Row) { r.Rows = append(r.Rows, row) }
@@ -166,7 +183,7 @@ func (r *Report) WritePage(w io.Writer, command string) error {
 
 `+"```console\n$ %s\n```"+`
 
-%s, in %s, on %s. Load average (1 min) before: %s, after: %s (a run on its own ends near the number of cores).
+%s, in %s, on %s. Other processes took %.2f cores on average: above 0.1 the figures are worse than they could be.
 %d of %d goals are reached. A ratio is how many times better ours is; where the goal is "≤", it is ours divided by theirs.
 
 Both sides of a row are measured in turns in this one run; figures are medians of the rounds. Events have %.0f bytes of JSON on
@@ -174,7 +191,7 @@ average, a random UUID and 32 random hexadecimal digits in each, %d types, %d ac
 (exponent %g) over 30 days. Needles are drawn anew in each run. SQLite is modernc.org/sqlite: WAL, synchronous=FULL, one
 transaction a group from one goroutine, indexes on (type, time), actor and address, a unique index on (id, source). Searches
 are prepared on both sides, and their answers are the same events on both, which is checked.
-`, command, r.Started.UTC().Format("2 January 2006"), r.Took.Round(time.Second), r.Machine, r.Load[0], r.Load[1],
+`, command, r.Started.UTC().Format("2 January 2006"), r.Took.Round(time.Second), r.Machine, r.Others,
 		goals-missed, goals, r.EventLen, Types, Actors, Addresses, zipf)
 	if err == nil && r.Quick {
 		_, err = io.WriteString(w, "\n**A quick run: far too short for its figures to mean anything.**\n")

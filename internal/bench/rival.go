@@ -98,7 +98,7 @@ func (r *rival) commitLoop(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer insert.Close()
+	defer func() { _ = insert.Close() }() // it only frees memory
 	var group []*rivalRequest
 	for first := range r.queue {
 		group = append(group[:0], first)
@@ -152,7 +152,7 @@ func (r *rival) fill(ctx context.Context, g *Generator, total int) error {
 	if err != nil {
 		return err
 	}
-	defer insert.Close()
+	defer func() { _ = insert.Close() }() // it only frees memory
 	for done := 0; done < total; {
 		n := min(total-done, 50_000)
 		events := make([]event.Event, n)

@@ -24,10 +24,6 @@ func (s *samples) took(since time.Time) {
 	*s = append(*s, float64(time.Since(since))/float64(time.Millisecond))
 }
 
-func (s *samples) rate(events int, since time.Time) {
-	*s = append(*s, float64(events)/time.Since(since).Seconds())
-}
-
 // ratios are the ratios of samples that were taken in the same rounds: their
 // median is less moved by a slow phase of the disk than that of the figures.
 func ratios(x, y samples) samples {

@@ -86,7 +86,7 @@ func (b *bench) build(ctx context.Context, dir string, c *corpus) (err error) {
 	if c.small, err = fillJournal(ctx, c.smallDir, b.generator(c, b.s.small), b.s.small); err != nil {
 		return err
 	}
-	b.diskRow(c)
+	b.diskRow(ctx, c)
 	b.o.Say(fmt.Sprintf("search: %d events into a large journal", b.s.large))
 	c.large, err = fillJournal(ctx, c.largeDir, b.generator(c, b.s.large), b.s.large)
 	return err
@@ -121,7 +121,7 @@ func fillJournal(ctx context.Context, dir string, g *Generator, total int) (*jou
 
 // questions are those of the goals. Values are drawn for each variant.
 func (b *bench) questions(g *Generator) ([]question, error) {
-	r := rand.New(rand.NewPCG(b.seed, 2))
+	r := rand.New(rand.NewPCG(b.seed, 2)) //nolint:gosec // a benchmark's needles are no secrets
 	absent := make([]string, needles)
 	for i := range absent {
 		absent[i] = word(r, 12)
@@ -226,11 +226,11 @@ func (b *bench) time(ctx context.Context, c *corpus, q *question) (small, large,
 	ask := make([]func() ([]int64, error), len(q.asked))
 	for i := range q.asked {
 		a := &q.asked[i]
-		statement, err := c.rival.db.PrepareContext(ctx, "SELECT seq, body FROM events WHERE "+a.where+" ORDER BY seq DESC LIMIT "+strconv.Itoa(page))
+		statement, err := c.rival.db.PrepareContext(ctx, "SELECT seq, body FROM events WHERE "+a.where+" ORDER BY seq DESC LIMIT "+strconv.Itoa(page)) //nolint:gosec // constant conditions of this package
 		if err != nil {
 			return nil, nil, nil, 0, err
 		}
-		defer statement.Close()
+		defer func() { _ = statement.Close() }() // it only frees memory
 		ask[i] = func() ([]int64, error) { return readRows(ctx, statement, a.args) }
 	}
 	total := 0

@@ -79,9 +79,17 @@ func (s *server) prepare(ctx context.Context) error {
 		Required bool   `json:"required"`
 	}
 	fields := []field{
-		{"message", "string", true}, {"request_id", "string", true}, {"path", "string", true}, {"status", "integer", true},
-		{"duration_ms", "integer", true}, {"bytes", "integer", true}, {"region", "string", true}, {"release", "string", true},
-		{"attempt", "integer", false}, {"cached", "boolean", false}, {"labels", "string[]", false},
+		{"message", "string", true},
+		{"request_id", "string", true},
+		{"path", "string", true},
+		{"status", "integer", true},
+		{"duration_ms", "integer", true},
+		{"bytes", "integer", true},
+		{"region", "string", true},
+		{"release", "string", true},
+		{"attempt", "integer", false},
+		{"cached", "boolean", false},
+		{"labels", "string[]", false},
 	}
 	for i := range Types {
 		err := s.post(ctx, "/v1/catalog", map[string]any{

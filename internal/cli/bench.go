@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/pprof"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -95,8 +96,8 @@ func benchCommand(page string, o *bench.Options) string {
 	if o.Quick {
 		command += " --quick"
 	}
-	for _, name := range o.Only {
-		command += " --only " + name
+	if len(o.Only) > 0 {
+		command += " --only " + strings.Join(o.Only, ",")
 	}
 	return command + " --out " + page
 }
