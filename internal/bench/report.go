@@ -110,7 +110,7 @@ func (r *Report) end() {
 	}
 	slices.SortStableFunc(r.Rows, func(a, b Row) int { return cmp.Compare(place[a.Section], place[b.Section]) })
 	r.Took = time.Since(r.Started)
-	r.Others = (r.Others + others()) / r.Took.Seconds()
+	r.Others = max(0, (r.Others+others())/r.Took.Seconds()) // the two clocks tick apart by a hundredth
 }
 
 // others is how many seconds of processor time the machine has spent on anything
