@@ -114,7 +114,7 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	a.defers(a.journal.Close)
 	a.registerJournalMetrics()
 	if a.state, err = state.Open(ctx, state.Options{
-		Dir: c.Data, Source: c.PublicURL, Significant: c.Significant.SourceBase, Logger: a.log.With("component", "state"),
+		Dir: c.Data, Source: c.PublicURL, Significant: c.Significant.SourceBase,
 		Redact: func(e *event.Event) { ingest.Redact(a.catalog, e) },
 	}); err != nil {
 		return nil, err
@@ -159,7 +159,7 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
 	a.defers(closeListener(a.tcp))
-	if a.socket, err = web.ListenSocket(ctx, socketPath(c.Data), c.Group); err != nil {
+	if a.socket, err = web.ListenSocket(ctx, SocketPath(c.Data), c.Group); err != nil {
 		return nil, err
 	}
 	a.defers(closeListener(a.socket))
@@ -175,10 +175,10 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	return a, nil
 }
 
-// socketPath is where the command line finds the server of a data folder. A path
+// SocketPath is where the command line finds the server of a data folder. A path
 // that is too long for a socket (108 bytes, unix(7)) goes to the temporary
 // folder, under a name made from it.
-func socketPath(data string) string {
+func SocketPath(data string) string {
 	path := filepath.Join(data, "tocsin.sock")
 	if len(path) < 104 {
 		return path
@@ -190,9 +190,6 @@ func socketPath(data string) string {
 	sum := sha256.Sum256([]byte(full))
 	return filepath.Join(os.TempDir(), "tocsin-"+hex.EncodeToString(sum[:8])+".sock")
 }
-
-// SocketPath is where a client finds the server of a data folder.
-func SocketPath(data string) string { return socketPath(data) }
 
 func closeListener(l net.Listener) func() error {
 	return func() error {

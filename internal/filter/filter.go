@@ -1,7 +1,6 @@
 package filter
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -128,14 +127,8 @@ func (f *Filter) Match(in *Input) (bool, error) {
 // MatchEvent is Match for a single filter on a single event.
 func (f *Filter) MatchEvent(e *event.Event) (bool, error) { return f.Match(NewInput(e)) }
 
-func isAbsent(err error) bool {
-	for e := err; e != nil; e = errors.Unwrap(e) {
-		if strings.HasPrefix(e.Error(), "no such key") {
-			return true
-		}
-	}
-	return strings.Contains(err.Error(), "no such key")
-}
+// isAbsent recognises CEL's error for a member that is not there; it has no type.
+func isAbsent(err error) bool { return strings.Contains(err.Error(), "no such key") }
 
 // FromSearchBox turns what a person typed into a filter: a bare phrase in
 // quotes is a text search, everything else is CEL as it stands.

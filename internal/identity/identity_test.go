@@ -18,7 +18,7 @@ import (
 func newIdentity(t *testing.T) (*Identity, *state.State) {
 	t.Helper()
 	dir := t.TempDir()
-	s, err := state.Open(t.Context(), state.Options{Dir: dir, Source: "https://t.example", Significant: "https://m.example", Logger: slog.New(slog.DiscardHandler)})
+	s, err := state.Open(t.Context(), state.Options{Dir: dir, Source: "https://t.example", Significant: "https://m.example"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -277,7 +277,7 @@ func TestOutbox(t *testing.T) {
 
 func openState(t *testing.T, dir string) *state.State {
 	t.Helper()
-	s, err := state.Open(t.Context(), state.Options{Dir: dir, Source: "https://t.example", Logger: slog.New(slog.DiscardHandler)})
+	s, err := state.Open(t.Context(), state.Options{Dir: dir, Source: "https://t.example"})
 	if err != nil {
 		t.Fatal(err)
 	}

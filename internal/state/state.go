@@ -17,7 +17,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"net/url"
 	"path/filepath"
 	"sync"
@@ -41,7 +40,6 @@ type Options struct {
 	// Redact masks the secrets of an event before it is written to the outbox;
 	// nil masks without regard to the catalog.
 	Redact func(*event.Event)
-	Logger *slog.Logger
 }
 
 // State is an open state database, safe for concurrent use.
@@ -51,7 +49,6 @@ type State struct {
 	source      string
 	significant string
 	redact      func(*event.Event)
-	log         *slog.Logger
 
 	mu      sync.Mutex // guards recorder and drained
 	record  Recorder
@@ -65,7 +62,7 @@ type Recorder func(ctx context.Context, seq int64) error
 // Open opens the database in a folder, creating and migrating it as needed.
 func Open(ctx context.Context, o Options) (*State, error) {
 	path := filepath.Join(o.Dir, "state.db")
-	s := &State{source: o.Source, significant: o.Significant, redact: o.Redact, log: o.Logger}
+	s := &State{source: o.Source, significant: o.Significant, redact: o.Redact}
 	if s.redact == nil {
 		s.redact = func(e *event.Event) { redact.Event(e, nil) }
 	}

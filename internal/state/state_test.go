@@ -3,7 +3,6 @@ package state_test
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -38,7 +37,7 @@ func gadgets() *state.Collection[gadget] {
 
 func open(t *testing.T, dir string) *state.State {
 	t.Helper()
-	s, err := state.Open(t.Context(), state.Options{Dir: dir, Source: "https://t.example", Significant: "https://m.example", Logger: slog.New(slog.DiscardHandler)})
+	s, err := state.Open(t.Context(), state.Options{Dir: dir, Source: "https://t.example", Significant: "https://m.example"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +178,7 @@ func TestRollBack(t *testing.T) {
 // go with the next write.
 func TestOutbox(t *testing.T) {
 	dir := t.TempDir()
-	first, err := state.Open(t.Context(), state.Options{Dir: dir, Source: "https://t.example", Logger: slog.New(slog.DiscardHandler)})
+	first, err := state.Open(t.Context(), state.Options{Dir: dir, Source: "https://t.example"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,7 +44,6 @@ func newPages() *pages {
 		"ago":   relative,
 		"bytes": byteText,
 		"count": countText,
-		"query": func(name, value string) string { return name + "=" + url.QueryEscape(value) },
 	})
 	shared = template.Must(shared.ParseFS(templateFiles, "ui/layout.html", "ui/components.html"))
 	names, err := fs.Glob(templateFiles, "ui/page_*.html")
