@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -353,4 +354,26 @@ func (f failing) SyncDir(path string) error {
 		return errInjected
 	}
 	return f.OS.SyncDir(path)
+}
+
+// TestCodesOutside counts no event whose code damaged bytes made: below zero,
+// past the last one, or past what an int holds.
+func TestCodesOutside(t *testing.T) {
+	keys := []int{7, 8}
+	for _, tt := range []struct {
+		column column
+		key    int
+		ok     bool
+	}{
+		{column{base: 1, unit: 1}, 8, true},
+		{column{base: 2, unit: 1}, 0, false},
+		{column{base: -1, unit: 1}, 0, false},
+		{column{base: math.MinInt64, unit: -1}, 0, false},
+		{column{base: 0, unit: -30064771072, width: 1, data: []byte{1}}, 0, false},
+	} {
+		key, ok := codeKey(&cursor{c: &columns{code: tt.column}}, keys, 0)
+		if key != tt.key || ok != tt.ok {
+			t.Errorf("codeKey of %+v = %d, %t; want %d, %t", tt.column, key, ok, tt.key, tt.ok)
+		}
+	}
 }

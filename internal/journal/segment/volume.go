@@ -413,14 +413,24 @@ func (t *tally) sure(c *cursor, keys []int) {
 	t.add(bucket, 0, 0) // makes room for every key
 	counts := *t.recent
 	for ; rows != 0; rows &= rows - 1 {
-		if code := c.c.code.value(c.base + bits.TrailingZeros64(rows)); code < int64(len(keys)) {
-			counts[keys[code]]++
+		if key, ok := codeKey(c, keys, c.base+bits.TrailingZeros64(rows)); ok {
+			counts[key]++
 		}
 	}
 }
 
 func (t *tally) row(c *cursor, keys []int, row int) {
-	if code := c.c.code.value(row); code < int64(len(keys)) {
-		t.add(t.bucket(c.c.time.value(row)), keys[code], 1)
+	if key, ok := codeKey(c, keys, row); ok {
+		t.add(t.bucket(c.c.time.value(row)), key, 1)
 	}
+}
+
+// codeKey is false for a code that no event can have: the bytes are damaged, and
+// their base or unit may well be negative.
+func codeKey(c *cursor, keys []int, row int) (key int, ok bool) {
+	code := uint64(c.c.code.value(row))
+	if code >= uint64(len(keys)) {
+		return 0, false
+	}
+	return keys[code], true
 }
