@@ -110,6 +110,16 @@ func (j *Journal) Volume(ctx context.Context, q *segment.VolumeQuery) (segment.C
 	return segment.Volume(ctx, v.sources, &now)
 }
 
+// Top counts the most frequent values of columns; see segment.TopQuery. Now is
+// the present unless it is set.
+func (j *Journal) Top(ctx context.Context, q *segment.TopQuery) (segment.Top, error) {
+	v := j.read()
+	defer v.release()
+	now := *q
+	now.Now = cmp.Or(now.Now, time.Now().UnixNano())
+	return segment.TopValues(ctx, v.sources, &now)
+}
+
 // Grown gives a channel that the next append closes. Take it before After, so
 // that no event slips between the two.
 func (j *Journal) Grown() <-chan struct{} {

@@ -242,6 +242,10 @@ func FuzzOpen(f *testing.F) {
 				t.Fatal(err)
 			}
 		}
+		top := &TopQuery{Columns: []filter.Column{filter.ColumnType, filter.ColumnKind, filter.ColumnSource, filter.ColumnActor, filter.ColumnClientIP}, Most: 5}
+		if _, err := TopValues(t.Context(), []Source{r}, top); err != nil {
+			t.Fatal(err)
+		}
 		_ = r.Verify(t.Context())
 		_ = r.Keys(func(event.Seq, Key) bool { return true })
 	})

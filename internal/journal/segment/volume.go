@@ -358,39 +358,13 @@ func (n *bound) ofCode(c *columns, code int) (outcomes, bool) {
 func (t *tally) scan(ctx context.Context, src Source, keys []int, since, until int64) error {
 	q := *t.query
 	q.Since, q.Until = since, until
-	c, problems, err := openCursor(src, &q, t.walk)
-	if err != nil {
-		return err
+	v := visit{
+		walk: t.walk, problem: t.problem,
+		stop: func() bool { return t.late() || len(t.buckets) > maxBuckets }, // too many are refused by Volume
+		sure: func(c *cursor) { t.sure(c, keys) },
+		row:  func(c *cursor, row int) { t.row(c, keys, row) },
 	}
-	defer c.close()
-	for _, p := range problems {
-		t.problem(src, src.First(), src.Last(), p)
-	}
-	for !c.ended && !t.late() {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := guarded(c.step); err != nil {
-			first, last := c.span()
-			t.problem(src, first, last, err)
-			continue
-		}
-		t.sure(c, keys)
-		for c.advance(); c.rows != 0; {
-			row := c.row()
-			_, ok, err := c.take()
-			if err != nil {
-				first, last := c.span()
-				t.problem(src, first, last, err)
-			} else if ok {
-				t.row(c, keys, row)
-			}
-		}
-		if len(t.buckets) > maxBuckets {
-			return nil // which Volume refuses
-		}
-	}
-	return nil
+	return v.run(ctx, src, &q)
 }
 
 // sure counts the rows of a block that need no further look; most blocks lie in
