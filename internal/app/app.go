@@ -63,6 +63,7 @@ type App struct {
 	folder   *state.Folder
 	identity *identity.Identity
 	metrics  *telemetry.Metrics
+	traces   telemetry.Traces
 	web      *web.Server
 	http     *http.Server
 	tcp      net.Listener
@@ -101,12 +102,19 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 		return nil, fmt.Errorf("host name: %w", err)
 	}
 	a.metrics = telemetry.NewMetrics(o.Version)
+	pipeline, err := a.openTraces(c)
+	if err != nil {
+		return nil, err
+	}
+	a.traces.Use(pipeline)
+	a.defers(func() error { a.closeTraces(a.traces.Use(nil)); return nil })
 	a.catalog = catalog.New()
 	a.keep.Store(&c.Retention)
 	a.current.Store(c)
 	a.journal, err = journal.Open(ctx, journal.Options{
 		Dir: filepath.Join(c.Data, "journal"), Logger: a.log.With("component", "journal"),
 		Classify: a.classify, Policy: a.policy, Observer: observer{a.metrics}, AcceptLoss: o.AcceptLoss,
+		Span: telemetry.Part,
 	})
 	if err != nil {
 		return nil, err
@@ -130,7 +138,7 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	a.geo.Store(g)
 	a.ingest = ingest.New(ingest.Options{
 		Journal: a.journal, Catalog: a.catalog, Enrich: func(e *event.Event) { a.geo.Load().Enrich(e) }, Unknown: func() ingest.Policy { return ingest.Policy(a.current.Load().Ingest.Unknown) },
-		Bases: []string{c.PublicURL, c.Significant.SourceBase}, Count: a.count, Log: a.eventLog,
+		Bases: []string{c.PublicURL, c.Significant.SourceBase}, Count: a.count, Log: a.eventLog, Span: telemetry.Part,
 	})
 	a.outbox = ingest.NewOutbox(a.ingest, a.state, a.log.With("component", "outbox"), func(n uint64) { a.metrics.Lag("outbox", n) })
 	a.folder = state.NewFolder(a.state)
@@ -166,7 +174,7 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	a.web = web.New(web.Options{
 		Version: o.Version, Base: c.PublicURL, Limits: a.limits, Proxies: func() []netip.Prefix { return *a.proxies.Load() },
 		Journal: a.journal, State: a.state, Folder: a.folder, Catalog: a.catalog, Ingest: a.ingest, Identity: a.identity, Filters: filters,
-		Metrics: a.metrics, Log: a.log.With("component", "web"), Settings: a.settings, Sources: a.sourceRows, Reload: a.Reload, Ready: a.ready,
+		Metrics: a.metrics, Traces: &a.traces, Log: a.log.With("component", "web"), Settings: a.settings, Sources: a.sourceRows, Reload: a.Reload, Ready: a.ready,
 	})
 	a.http = a.web.HTTP()
 	if a.sources, err = a.openSources(c); err != nil {

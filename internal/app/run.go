@@ -235,8 +235,14 @@ func (a *App) reload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	pipeline, err := a.openTraces(&c)
+	if err != nil {
+		return err
+	}
 	// All is built: from here on nothing can fail but the look at the settings.
 	a.current.Store(&c)
+	before := a.traces.Use(pipeline)
+	defer a.closeTraces(before)
 	keep, err := a.settings.Retention(ctx)
 	if err != nil {
 		return err

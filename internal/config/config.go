@@ -38,6 +38,7 @@ type Config struct {
 	Ingest      Ingest      `yaml:"ingest"`
 	Geo         Geo         `yaml:"geo"`
 	Significant Significant `yaml:"significant"`
+	Traces      Traces      `yaml:"traces"`
 
 	Sources map[string]yaml.Node `yaml:"sources" doc:"Options of each source, by its name."`
 }
@@ -97,6 +98,34 @@ type Significant struct {
 	SourceBase string `yaml:"source_base" doc:"Base of the source of significant events; empty for public_url."`
 }
 
+// Traces says where OpenTelemetry spans of requests go.
+type Traces struct {
+	Endpoint    string  `yaml:"endpoint" doc:"Collector that takes OTLP over HTTP, such as http://127.0.0.1:4318; /v1/traces is added where it has no path. Empty for no traces."`
+	CAFile      string  `yaml:"ca_file" doc:"PEM file with the authorities that vouch for the collector; empty for those of the system."`
+	HeadersFile string  `yaml:"headers_file" doc:"File with headers for the collector, one Name: value a line; for its credentials."`
+	Sample      float64 `yaml:"sample" doc:"Share of the requests that are traced, 0 to 1; a request that carries a traceparent follows the decision in it."`
+	ServiceName string  `yaml:"service_name" doc:"The service.name of the spans."`
+}
+
+// Validate checks where traces go.
+func (t *Traces) Validate() []error {
+	var problems []error
+	if t.Endpoint != "" {
+		if u, err := url.Parse(t.Endpoint); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+			problems = append(problems, event.Invalidf("traces.endpoint: %q is not an http or https URL without user, query and fragment; credentials belong into headers_file", redactURL(t.Endpoint)))
+		} else if t.CAFile != "" && u.Scheme == "http" {
+			problems = append(problems, event.Invalidf("traces.ca_file: the endpoint %s is not encrypted: use https, or leave ca_file empty", t.Endpoint))
+		}
+	}
+	if !(t.Sample >= 0 && t.Sample <= 1) { // also refuses NaN
+		problems = append(problems, event.Invalidf("traces.sample: %v is out of range: 0 to 1", t.Sample))
+	}
+	if t.ServiceName == "" {
+		problems = append(problems, event.Invalidf("traces.service_name: the name is empty"))
+	}
+	return problems
+}
+
 // ListExample shows the keys that are lists. A test loads it.
 const ListExample = `trusted_proxies: [10.0.0.0/8]        # whose X-Forwarded-For is believed
 retention:
@@ -119,6 +148,7 @@ func Default() Config {
 		Log:       Log{Level: "info"},
 		Retention: Retention{Default: Duration(365 * day), Long: Duration(3650 * day), Short: Duration(30 * day)},
 		Ingest:    Ingest{Unknown: "accept", MaxEvent: 1 << 20, MaxBatch: 16 << 20},
+		Traces:    Traces{Sample: 1, ServiceName: "tocsin"},
 	}
 }
 
@@ -208,6 +238,7 @@ func (c *Config) Validate() []error {
 	if c.Ingest.MaxBatch < c.Ingest.MaxEvent || c.Ingest.MaxBatch > 256<<20 {
 		bad("ingest.max_batch: %d bytes is out of range: max_event to 256 MiB", c.Ingest.MaxBatch)
 	}
+	problems = append(problems, c.Traces.Validate()...)
 	return append(problems, c.Retention.Validate()...)
 }
 

@@ -40,11 +40,11 @@ retention: {default: 90d, max_bytes: 10GiB, rules: [{types: ["auth.*"], severity
 ingest: {unknown: reject, max_event: 2MiB}
 trusted_proxies: [10.0.0.0/8]
 sources: {disk_full: {high: 90}}
-`, "TOCSIN_LISTEN=127.0.0.1:2", "TOCSIN_LOG_EVENTS=true", "TOCSIN_RETENTION_SHORT=26h", "TOCSIN_INGEST_MAX_BATCH=32MiB")
+`, "TOCSIN_LISTEN=127.0.0.1:2", "TOCSIN_LOG_EVENTS=true", "TOCSIN_RETENTION_SHORT=26h", "TOCSIN_INGEST_MAX_BATCH=32MiB", "TOCSIN_TRACES_SAMPLE=0.25")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Listen != "127.0.0.1:2" || c.PublicURL != "https://tocsin.example" || !c.Log.Events || c.Ingest.MaxEvent != 2<<20 || c.Ingest.MaxBatch != 32<<20 ||
+	if c.Listen != "127.0.0.1:2" || c.PublicURL != "https://tocsin.example" || !c.Log.Events || c.Ingest.MaxEvent != 2<<20 || c.Ingest.MaxBatch != 32<<20 || c.Traces.Sample != 0.25 ||
 		c.Retention.Default.String() != "90d" || c.Retention.Short.String() != "26h" || c.Retention.MaxBytes != 10<<30 || len(c.Sources) != 1 {
 		t.Errorf("loaded: %+v", c)
 	}
@@ -80,6 +80,15 @@ func TestMistakes(t *testing.T) {
 		{"public_url: ftp://x", "", []string{"public_url"}},
 		{"trusted_proxies: [10.0.0.1]", "", []string{"trusted_proxies"}},
 		{"database: postgres://u:hunter2@h/d", "", []string{"SQLite"}},
+		{"traces: {endpoint: collector}", "", []string{`traces.endpoint: "collector" is not an http or https URL`}},
+		{"traces: {endpoint: 'https://u:hunter2@c/'}", "", []string{"traces.endpoint", "headers_file"}},
+		{"traces: {endpoint: 'http://c/?key=1'}", "", []string{"traces.endpoint"}},
+		{"traces: {endpoint: 'http://c/', ca_file: ca.pem}", "", []string{"traces.ca_file", "use https"}},
+		{"traces: {sample: 1.5}", "", []string{"traces.sample: 1.5 is out of range"}},
+		{"traces: {sample: .nan}", "", []string{"traces.sample: NaN is out of range"}},
+		{"traces: {service_name: ''}", "", []string{"traces.service_name"}},
+		{"traces: {headers: x}", "", []string{`unknown key "headers"`}},
+		{"", "TOCSIN_TRACES_SAMPLE=half", []string{"TOCSIN_TRACES_SAMPLE", "not a number"}},
 		{"a: b: c", "", []string{"mapping values are not allowed"}},
 		{"", "TOCSIN_LISTN=x", []string{"TOCSIN_LISTN is no key"}},
 		{"", "TOCSIN_LOG_EVENTS=maybe", []string{"TOCSIN_LOG_EVENTS", "neither true nor false"}},
@@ -114,7 +123,7 @@ func TestKeys(t *testing.T) {
 		}
 		seen[k.Variable] = true
 	}
-	for _, want := range []string{"TOCSIN_LISTEN", "TOCSIN_RETENTION_MAX_BYTES", "TOCSIN_GEO_CITY", "TOCSIN_SIGNIFICANT_SOURCE_BASE"} {
+	for _, want := range []string{"TOCSIN_LISTEN", "TOCSIN_RETENTION_MAX_BYTES", "TOCSIN_GEO_CITY", "TOCSIN_TRACES_SAMPLE", "TOCSIN_SIGNIFICANT_SOURCE_BASE"} {
 		if !seen[want] {
 			t.Errorf("%s is missing", want)
 		}

@@ -49,7 +49,7 @@ func walk(v reflect.Value, path string, visit func(name, doc string, v reflect.V
 		switch f := v.Field(i); f.Kind() {
 		case reflect.Struct:
 			walk(f, name+".", visit)
-		case reflect.String, reflect.Bool, reflect.Int64, reflect.Int:
+		case reflect.String, reflect.Bool, reflect.Int64, reflect.Int, reflect.Float64:
 			visit(name, field.Tag.Get("doc"), f)
 		}
 	}
@@ -90,6 +90,12 @@ func set(v reflect.Value, text string) error {
 			return event.Invalidf("%q is neither true nor false", text)
 		}
 		v.SetBool(b)
+	case reflect.Float64:
+		f, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			return event.Invalidf("%q is not a number", text)
+		}
+		v.SetFloat(f)
 	default:
 		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {

@@ -99,6 +99,9 @@ type Options struct {
 	Count func(t event.Type, o Outcome, reason string)
 	// Log gives what gets an info line for every recorded event; nil for nothing.
 	Log func() *slog.Logger
+	// Span begins a span of the trace in ctx about a number of events, and
+	// returns what ends it. It may be nil.
+	Span func(ctx context.Context, name string, events int) (context.Context, func(error))
 }
 
 // Ingest accepts events.
@@ -115,13 +118,18 @@ func New(o Options) *Ingest {
 	if o.Log == nil {
 		o.Log = func() *slog.Logger { return nil }
 	}
+	if o.Span == nil {
+		o.Span = func(ctx context.Context, _ string, _ int) (context.Context, func(error)) { return ctx, func(error) {} }
+	}
 	return &Ingest{Options: o, depths: newDepths()}
 }
 
 // Accept checks, completes and records events. The error is set only when
 // nothing could be recorded at all, as when the journal has stopped; it is of
 // class event.ErrUnavailable, and the same events may be sent again.
-func (i *Ingest) Accept(ctx context.Context, from Sender, in []Incoming) (Answer, error) {
+func (i *Ingest) Accept(ctx context.Context, from Sender, in []Incoming) (_ Answer, err error) {
+	ctx, end := i.Span(ctx, "ingest.Accept", len(in))
+	defer func() { end(err) }()
 	a := Answer{Results: make([]Result, len(in))}
 	good := make([]event.Event, 0, len(in))
 	at := make([]int, 0, len(in)) // where in the batch a good event stands

@@ -52,6 +52,9 @@ type Options struct {
 	AcceptLoss bool
 	// Observer is told about commits; it must not block. It may be nil.
 	Observer Observer
+	// Span begins a span of the trace in ctx about a number of events, 0 for an
+	// unknown one, and returns what ends it. It may be nil.
+	Span func(ctx context.Context, name string, events int) (context.Context, func(error))
 }
 
 func (o *Options) defaults() error {
@@ -63,6 +66,9 @@ func (o *Options) defaults() error {
 	}
 	if o.Classify == nil {
 		o.Classify = func(*event.Event) segment.Class { return segment.Default }
+	}
+	if o.Span == nil {
+		o.Span = func(ctx context.Context, _ string, _ int) (context.Context, func(error)) { return ctx, func(error) {} }
 	}
 	set := func(to *int64, value int64) {
 		if *to == 0 {
@@ -136,7 +142,9 @@ type Journal struct {
 // ends while they are being written (ctx.Err is returned at once) may they be
 // recorded all the same. Errors are ErrFull, ErrStopped, ErrDamaged, ErrClosed,
 // ctx.Err, or of class event.ErrInvalid and name the event's index.
-func (j *Journal) Append(ctx context.Context, events []event.Event) ([]Result, error) {
+func (j *Journal) Append(ctx context.Context, events []event.Event) (_ []Result, err error) {
+	ctx, end := j.o.Span(ctx, "journal.Append", len(events))
+	defer func() { end(err) }()
 	for i := range events {
 		if err := events[i].Validate(); err != nil {
 			return nil, fmt.Errorf("event %d: %w", i, err)

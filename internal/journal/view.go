@@ -92,7 +92,9 @@ func (j *Journal) After(ctx context.Context, seq event.Seq, limit int) ([]segmen
 }
 
 // Search finds events; see segment.Query. Now is the present unless it is set.
-func (j *Journal) Search(ctx context.Context, q *segment.Query) (segment.Page, error) {
+func (j *Journal) Search(ctx context.Context, q *segment.Query) (_ segment.Page, err error) {
+	ctx, end := j.o.Span(ctx, "journal.Search", 0)
+	defer func() { end(err) }()
 	v := j.read()
 	defer v.release()
 	now := *q
@@ -102,7 +104,9 @@ func (j *Journal) Search(ctx context.Context, q *segment.Query) (segment.Page, e
 
 // Volume counts events over time; see segment.VolumeQuery. Now is the present
 // unless it is set.
-func (j *Journal) Volume(ctx context.Context, q *segment.VolumeQuery) (segment.Counts, error) {
+func (j *Journal) Volume(ctx context.Context, q *segment.VolumeQuery) (_ segment.Counts, err error) {
+	ctx, end := j.o.Span(ctx, "journal.Volume", 0)
+	defer func() { end(err) }()
 	v := j.read()
 	defer v.release()
 	now := *q

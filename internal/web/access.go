@@ -57,8 +57,8 @@ func (s *Server) guard(pattern string, scope identity.Scope, h handler) http.Han
 	}, s.fail)
 }
 
-// wrap does what happens to every request: who asks from where, metrics, and
-// that an error or a panic is answered by fail.
+// wrap does what happens to every request: who asks from where, metrics, its
+// span, and that an error or a panic is answered by fail.
 func (s *Server) wrap(pattern string, h handler, fail func(http.ResponseWriter, *http.Request, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
@@ -69,7 +69,9 @@ func (s *Server) wrap(pattern string, h handler, fail func(http.ResponseWriter, 
 		head.Set("Cache-Control", "no-store")
 		who := &caller{address: clientAddress(r, s.Proxies()), requestID: string(event.NewID())}
 		head.Set("X-Request-Id", who.requestID)
-		r = r.WithContext(context.WithValue(r.Context(), callerKey, who))
+		ctx, span := s.Traces.Request(r, pattern, who.address, who.requestID)
+		defer func() { span.Answered(rec.status) }()
+		r = r.WithContext(context.WithValue(ctx, callerKey, who))
 		defer s.recoverPanic(rec, r, fail)
 		if err := h(rec, r); err != nil {
 			fail(rec, r, err)

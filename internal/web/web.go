@@ -26,7 +26,7 @@ import (
 	"github.com/tocsin-events/tocsin/internal/telemetry"
 )
 
-// Options are what the handlers work with. All must be set.
+// Options are what the handlers work with. All but Traces must be set.
 type Options struct {
 	Version  string
 	Base     string                // prefix of the source of the server's own events
@@ -40,6 +40,7 @@ type Options struct {
 	Identity *identity.Identity
 	Filters  *filter.Env
 	Metrics  *telemetry.Metrics
+	Traces   *telemetry.Traces // nil for none
 	Log      *slog.Logger
 	Settings *Settings
 	Sources  func() []source.Row
