@@ -64,6 +64,7 @@ type App struct {
 	identity *identity.Identity
 	metrics  *telemetry.Metrics
 	traces   telemetry.Traces
+	manager  manager
 	web      *web.Server
 	http     *http.Server
 	tcp      net.Listener
@@ -88,7 +89,7 @@ type App struct {
 // New builds a server: it opens the data folder and listens, and answers nobody
 // yet. It is one straight line, because every step depends on earlier ones.
 func New(ctx context.Context, o Options) (_ *App, err error) {
-	a := &App{o: o, log: o.Log}
+	a := &App{o: o, log: o.Log, manager: manager{o.Log}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())

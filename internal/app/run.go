@@ -52,7 +52,9 @@ func (a *App) Run(ctx context.Context, started func()) error {
 		part("geo", a.refreshGeo)
 		part("http", func(context.Context) error { return serve(a.http, a.tcp) })
 		part("socket", func(context.Context) error { return serve(a.http, a.socket) })
+		part("watchdog", func(ctx context.Context) error { return a.manager.watch(ctx, a.touch) })
 		a.sources.start(parts)
+		a.manager.ready(a.Address())
 		if started != nil {
 			started()
 		}
@@ -60,6 +62,7 @@ func (a *App) Run(ctx context.Context, started func()) error {
 		case <-ctx.Done():
 		case err = <-failed:
 		}
+		a.manager.stopping()
 		err = errors.Join(err, a.end(parts, context.Cause(ctx)))
 	}
 	stop()
@@ -203,6 +206,7 @@ func (m memory) Store(ctx context.Context, key, value string) error {
 // runs to work: sources, geo files and retention. Where the new configuration
 // is wrong, the old one stays and the mistake is recorded.
 func (a *App) Reload(ctx context.Context) error {
+	defer a.manager.reloading()()
 	err := a.reload(ctx)
 	a.metrics.Reloaded(err == nil, time.Now())
 	if err != nil {
