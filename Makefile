@@ -54,5 +54,6 @@ cover: ## coverage of the Go tests
 
 gen: ## write the files that are made from the code
 	@go run ./cmd/tocsin docs --dir docs
+	@go run ./scripts/cmd/licences
 
 check: lint test ## what CI runs

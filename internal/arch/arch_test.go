@@ -20,7 +20,7 @@ const module = "github.com/tocsin-events/tocsin/"
 // levels of the packages (docs/ARCHITECTURE.md): one imports lower ones only. A
 // package below another has its level, and may be imported by it.
 var levels = map[string]int{
-	"event":   0,
+	"event": 0, "licence": 0,
 	"catalog": 1, "redact": 1, "filter": 1, "config": 1, "spool": 1,
 	"telemetry": 2, "journal": 2, "state": 2, "geo": 2,
 	"ingest": 3, "follow": 3, "identity": 3,

@@ -176,6 +176,9 @@ func (c *cli) isTerminal() bool {
 
 // Version is the program's version, from the module or the commit it was built of.
 func Version() string {
+	if stamped != "" {
+		return stamped
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"
