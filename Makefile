@@ -3,10 +3,11 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := $(CURDIR)/bin
 GOLANGCI_VERSION := v2.15.0
+NFPM_VERSION := v2.44.1
 export CGO_ENABLED ?= 0
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help run build test test-fast race lint fmt fuzz bench cover gen check soak tools
+.PHONY: help run build test test-fast race lint fmt fuzz bench cover gen check soak tools package
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -32,10 +33,16 @@ race: ## every Go test with the race detector
 lint: $(BIN)/golangci-lint ## gofumpt, goimports, golangci-lint, and generated files
 	golangci-lint run ./...
 	@$(MAKE) --no-print-directory gen
-	@git diff --exit-code -- docs || { echo 'generated files are stale: commit what make gen made'; exit 1; }
+	@git diff --exit-code -- docs packaging internal/licence || { echo 'generated files are stale: commit what make gen made'; exit 1; }
 
 $(BIN)/golangci-lint:
 	GOBIN=$(BIN) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+
+$(BIN)/nfpm:
+	GOBIN=$(BIN) go install github.com/goreleaser/nfpm/v2/cmd/nfpm@$(NFPM_VERSION)
+
+package: $(BIN)/nfpm ## build dist/tocsin_VERSION_ARCH.deb
+	./scripts/package.sh
 
 fmt: $(BIN)/golangci-lint ## format the code
 	golangci-lint fmt ./...
@@ -53,7 +60,7 @@ cover: ## coverage of the Go tests
 	go test -coverprofile=cover.out ./... && go tool cover -func=cover.out | tail -1
 
 gen: ## write the files that are made from the code
-	@go run ./cmd/tocsin docs --dir docs
+	@go run ./cmd/tocsin docs --dir docs --sample packaging/tocsin.yaml
 	@go run ./scripts/cmd/licences
 
 check: lint test ## what CI runs

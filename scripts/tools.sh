@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests need besides Go: restic, borg and openssl, the
-# CloudEvents SDKs for Python and JavaScript, and schemathesis. It asks nothing,
+# Installs what the tests need besides Go: restic, borg, openssl and systemd (for
+# systemd-analyze; it is never started), nfpm, the CloudEvents SDKs for Python and
+# JavaScript, and schemathesis. It asks nothing,
 # does nothing when all is there, and ends well also where something can't be
 # installed: then it says what and why, and the tests that need it say so again
 # (they skip; with CI=true they fail).
@@ -16,7 +17,7 @@ want=$(cat scripts/tools.sh scripts/requirements.txt | sha256sum | cut -d' ' -f1
 # complete: everything is there, by looking, so that a removed folder is noticed.
 complete() {
 	[ "$(cat "$stamp" 2>/dev/null)" = "$want" ] &&
-		command -v restic borg openssl >/dev/null &&
+		command -v restic borg openssl systemd-analyze >/dev/null && [ -x bin/nfpm ] &&
 		[ -x $cache/venv/bin/schemathesis ] &&
 		[ -f $cache/npm/node_modules/cloudevents/package.json ]
 }
@@ -37,6 +38,7 @@ packages=()
 command -v restic >/dev/null || packages+=(restic)
 command -v borg >/dev/null || packages+=(borgbackup)
 command -v openssl >/dev/null || packages+=(openssl)
+command -v systemd-analyze >/dev/null || packages+=(systemd)
 command -v python3 >/dev/null || packages+=(python3)
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
 command -v node >/dev/null || packages+=(nodejs)
@@ -53,6 +55,10 @@ if [ ${#packages[@]} -gt 0 ]; then
 		! { quietly "${apt[@]}" update && quietly "${apt[@]}" install -y --no-install-recommends "${packages[@]}"; }; then
 		missing "${packages[*]}" "$(reason)"
 	fi
+fi
+
+if [ ! -x bin/nfpm ] && ! quietly make bin/nfpm; then
+	missing nfpm "$(reason)"
 fi
 
 if command -v python3 >/dev/null; then

@@ -68,7 +68,7 @@ func (c *cli) root() *cobra.Command {
 	root.SetErr(c.err)
 	data := c.env("TOCSIN_DATA")
 	if data == "" {
-		data = "tocsin-data"
+		data = defaultData
 	}
 	flags := root.PersistentFlags()
 	flags.StringVar(&c.data, "data", data, "folder of the server on this host")

@@ -17,7 +17,7 @@ func init() { register(newDocs) }
 
 // newDocs writes the documentation that is made from the code.
 func newDocs(c *cli) *cobra.Command {
-	var dir string
+	var dir, sample string
 	cmd := &cobra.Command{
 		Use: "docs", Short: "Write the documentation that is made from the code", Hidden: true,
 		Example: "  tocsin docs --dir docs", Args: args(cobra.NoArgs),
@@ -30,9 +30,17 @@ func newDocs(c *cli) *cobra.Command {
 					return fmt.Errorf("docs: %w", err)
 				}
 			}
-			return nil
+			if sample == "" {
+				return nil
+			}
+			text, err := config.Sample()
+			if err != nil {
+				return err
+			}
+			return os.WriteFile(sample, []byte(text), 0o644) //nolint:gosec // documentation is for everybody
 		},
 	}
+	cmd.Flags().StringVar(&sample, "sample", "", "file for the sample configuration")
 	cmd.Flags().StringVar(&dir, "dir", "docs", "folder to write to")
 	return cmd
 }

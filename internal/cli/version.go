@@ -13,8 +13,12 @@ import (
 
 func init() { register(newVersion) }
 
-// stamped is the version of a packaged program; see the Makefile.
-var stamped string //nolint:gochecknoglobals // set by the linker alone
+// What a package sets: its version, and the data folder of its service, where the
+// command line finds the socket; see scripts/package.sh.
+var (
+	stamped     string          //nolint:gochecknoglobals // set by the linker alone
+	defaultData = "tocsin-data" //nolint:gochecknoglobals // set by the linker alone
+)
 
 func newVersion(c *cli) *cobra.Command {
 	var licences bool
