@@ -175,7 +175,7 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	a.web = web.New(web.Options{
 		Version: o.Version, Base: c.PublicURL, Limits: a.limits, Proxies: func() []netip.Prefix { return *a.proxies.Load() },
 		Journal: a.journal, State: a.state, Folder: a.folder, Catalog: a.catalog, Ingest: a.ingest, Identity: a.identity, Filters: filters,
-		Metrics: a.metrics, Traces: &a.traces, Log: a.log.With("component", "web"), Settings: a.settings, Sources: a.sourceRows, Reload: a.Reload, Ready: a.ready,
+		Metrics: a.metrics, Traces: &a.traces, Log: a.log.With("component", "web"), Settings: a.settings, Policy: policyOf, Sources: a.sourceRows, Reload: a.Reload, Ready: a.ready,
 	})
 	a.http = a.web.HTTP()
 	if a.sources, err = a.openSources(c); err != nil {
@@ -264,8 +264,9 @@ func ruleFits(r *config.Rule, e *event.Event) bool {
 	return len(r.Types) == 0
 }
 
-func (a *App) policy() journal.Policy {
-	r := a.keep.Load()
+func (a *App) policy() journal.Policy { return policyOf(a.keep.Load()) }
+
+func policyOf(r *config.Retention) journal.Policy {
 	return journal.Policy{
 		Keep: map[journalClass]time.Duration{
 			classDefault: time.Duration(r.Default), classLong: time.Duration(r.Long), classShort: time.Duration(r.Short),

@@ -60,7 +60,10 @@ func TestPages(t *testing.T) {
 	s := start(t)
 	s.emit(eventMedia, anEvent("page-1"))
 	b := newBrowser(s)
-	paths := []string{"/", "/events", "/events?q=severity+%3E%3D+warn&since=7d", "/events/1", "/catalog", "/catalog/disk_full", "/settings"}
+	paths := []string{
+		"/", "/events", "/events?q=severity+%3E%3D+warn&since=7d", "/events?by=type", "/events/facets", "/events/1", "/catalog", "/catalog?q=backup", "/catalog/disk_full",
+		"/catalog/new", "/settings", "/settings/verify", "/settings/retention?default=30d&long=60d&short=1d&max_bytes=1GiB", "/styleguide",
+	}
 	for _, path := range paths {
 		if r := b.do(http.MethodGet, path, ""); r.status != http.StatusSeeOther || !strings.HasPrefix(r.header.Get("Location"), "/sign-in?next=") {
 			t.Errorf("%s without a session: %d to %q", path, r.status, r.header.Get("Location"))
@@ -89,14 +92,20 @@ func TestPages(t *testing.T) {
 	if r := b.do(http.MethodGet, "/events/999999", ""); r.status != http.StatusNotFound || !strings.Contains(string(r.body), "</html>") {
 		t.Errorf("a missing event: %d", r.status)
 	}
-	if r := b.do(http.MethodPost, "/settings/verify", "x=1"); r.status != http.StatusOK || !strings.Contains(string(r.body), "The journal is whole") {
+	if r := b.do(http.MethodPost, "/settings/verify", "x=1"); r.status != http.StatusBadRequest {
+		t.Errorf("an unknown field of a form: %d", r.status)
+	}
+	if r := b.do(http.MethodPost, "/settings/verify", ""); r.status != http.StatusSeeOther {
 		t.Errorf("verifying: %d %s", r.status, clip(r.body))
 	}
+	eventually(t, "the verification has ended", func() bool {
+		return strings.Contains(string(b.do(http.MethodGet, "/settings/verify", "").body), "The journal is whole")
+	})
 	// The cookie opens pages and nothing else.
 	if r := b.do(http.MethodGet, "/v1/events", ""); r.status != http.StatusUnauthorized {
 		t.Errorf("the API takes the cookie: %d", r.status)
 	}
-	if r := b.do(http.MethodPost, "/sign-out", "x=1"); r.status != http.StatusSeeOther {
+	if r := b.do(http.MethodPost, "/sign-out", ""); r.status != http.StatusSeeOther {
 		t.Errorf("signing out: %d", r.status)
 	}
 	if r := b.do(http.MethodGet, "/", ""); r.status != http.StatusSeeOther {
@@ -109,7 +118,7 @@ func TestForgedForms(t *testing.T) {
 	s := start(t)
 	b := newBrowser(s)
 	b.signIn("/")
-	r := b.do(http.MethodPost, "/settings/verify", "x=1", "Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example")
+	r := b.do(http.MethodPost, "/settings/verify", "", "Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example")
 	if r.status != http.StatusForbidden {
 		t.Errorf("a forged form: %d", r.status)
 	}

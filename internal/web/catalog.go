@@ -91,15 +91,25 @@ func (s *Server) postCatalog(w http.ResponseWriter, r *http.Request) error {
 	if err := readJSON(w, r, &in); err != nil {
 		return err
 	}
+	e, err := s.addType(r, &in)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Location", "/v1/catalog/"+string(e.Type))
+	return writeJSON(w, http.StatusCreated, s.catalogRow(e, nil))
+}
+
+// addType keeps a custom type, or a new version of one. The catalog decides and
+// the database keeps: one change at a time.
+func (s *Server) addType(r *http.Request, in *customType) (catalog.Entry, error) {
 	e := catalog.Entry{Type: in.Type, Description: in.Description, Fires: in.Fires, Message: in.Message, Fields: in.Fields}
 	if in.Severity != "" {
 		severity, err := event.ParseSeverity(in.Severity)
 		if err != nil {
-			return err
+			return e, err
 		}
 		e.Severity = severity
 	}
-	// The catalog decides and the database keeps: one change at a time.
 	err := s.State.Write(r.Context(), cause(r), func(tx *state.Tx) (err error) {
 		if e, err = s.Catalog.Custom(e); err != nil {
 			return err
@@ -113,12 +123,10 @@ func (s *Server) postCatalog(w http.ResponseWriter, r *http.Request) error {
 		}
 		return err
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		s.Catalog.Put(e)
 	}
-	s.Catalog.Put(e)
-	w.Header().Set("Location", "/v1/catalog/"+string(e.Type))
-	return writeJSON(w, http.StatusCreated, s.catalogRow(e, nil))
+	return e, err
 }
 
 // LoadTypes puts the stored custom types into the catalog.

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -11,6 +12,7 @@ import (
 // operations are what the routes are for, in the words of /openapi.json.
 type operations struct {
 	health, ready, metrics, openAPI, signIn, renew, emit, handshake, search, volume, tail, event, immutable, catalog, oneType, addType, tokens, addToken, token, putToken, patchToken, dropToken, sources, settings, patchSettings, reload, journal, heads, verify, export, imports operation
+	searchOperations
 }
 
 func describe() (o operations) {
@@ -92,6 +94,7 @@ func describe() (o operations) {
 	o.export = operation{summary: "Every event as NDJSON.", params: []parameter{
 		param("from", object{"type": "string", "pattern": seqPattern}, "First sequence."), param("to", object{"type": "string", "pattern": seqPattern}, "Last sequence."),
 	}, answers: map[string]answerDoc{"200": {"A stream of events.", ndjsonMedia, object{"type": "string"}}}}
+	o.searchOperations = describeSearches(filterParam, sinceParam, untilParam, transientParam, limitParam, cursorParam)
 	o.imports = operation{summary: "Take events as they were exported.", body: map[string]object{ndjsonMedia: {"type": "string"}}, optional: true, answers: ok("200", "What became of them.", object{"type": "object"})}
 	return o
 }
@@ -148,7 +151,7 @@ func schemas() object {
 	duration := object{"type": "string", "pattern": `^[0-9]+(ms|s|m|h|d)$`}
 	retentionPatch := input("", object{"default": duration, "long": duration, "short": duration, "max_bytes": object{"type": "integer", "minimum": 0}})
 	field := input("name type", object{"name": object{"type": "string", "minLength": 1}, "type": object{"type": "string", "enum": catalog.FieldTypes()}, "required": boolean, "secret": boolean, "doc": str})
-	return object{
+	all := object{
 		"Problem": record("type title status detail", object{
 			"type": str, "title": str, "status": integer, "detail": str, "line": integer, "column": integer,
 			"accepted": integer, "duplicates": integer, "rejected": integer, "results": object{"type": "array", "items": result},
@@ -194,6 +197,8 @@ func schemas() object {
 			"problems": object{"type": "array", "items": str}, "unproven": object{"type": "array", "items": str},
 		}),
 	}
+	maps.Copy(all, searchSchemas())
+	return all
 }
 
 // seqPattern is a sequence, with or without its zeros.

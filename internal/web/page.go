@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/tocsin-events/tocsin/internal/event"
 	"github.com/tocsin-events/tocsin/internal/identity"
@@ -43,9 +44,21 @@ func newPages() *pages {
 		"value": func(t *time.Time) time.Time { return *t },
 		"ago":   relative,
 		"bytes": byteText,
-		"count": countText,
+		"count": func(n any) string {
+			switch n := n.(type) {
+			case int:
+				return countText(int64(n))
+			case int64:
+				return countText(n)
+			default:
+				return fmt.Sprint(n)
+			}
+		},
+		"clip": func(text string) string { return clipTo(text, clipValue) },
+		"long": func(text string) bool { return utf8.RuneCountInString(text) > clipValue },
+		"size": utf8.RuneCountInString,
 	})
-	shared = template.Must(shared.ParseFS(templateFiles, "ui/layout.html", "ui/components.html"))
+	shared = template.Must(shared.ParseFS(templateFiles, "ui/layout.html", "ui/components.html", "ui/part_*.html"))
 	names, err := fs.Glob(templateFiles, "ui/page_*.html")
 	if err != nil {
 		panic("web: templates: " + err.Error()) // the pattern is a constant
@@ -63,10 +76,29 @@ type pageView struct {
 	Says    string // the page in one line
 	Docs    string // name of its documentation page
 	Command string // the command that does the same
-	Active  string // the entry of the navigation
+	Active  string // the entry of the navigation, by its path
+	Nav     []navEntry
 	User    string
 	Version string
 	Body    any
+}
+
+// navEntry is one page of the navigation.
+type navEntry struct {
+	Text, Href, Key string
+	On              bool
+}
+
+// navigation is what of pageTable somebody may open.
+func (s *Server) navigation(p *identity.Principal, active string) []navEntry {
+	var all []navEntry
+	for _, r := range s.pageTable() {
+		if r.nav != "" && p.Can(r.scope) {
+			path := strings.TrimSuffix(strings.TrimPrefix(r.pattern, "GET "), "{$}")
+			all = append(all, navEntry{r.nav, path, r.key, path == active})
+		}
+	}
+	return all
 }
 
 // page wraps a handler of pages: a visitor without a session is asked to sign in,
@@ -130,7 +162,7 @@ func (s *Server) renderStatus(w http.ResponseWriter, r *http.Request, status int
 		return fmt.Errorf("there is no template %s", name)
 	}
 	if p := callerOf(r).principal; p != nil {
-		v.User = p.Name
+		v.User, v.Nav = p.Name, s.navigation(p, v.Active)
 	}
 	v.Version = s.Version
 	var out strings.Builder // a template that fails must not leave half a page

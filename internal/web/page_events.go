@@ -2,15 +2,12 @@ package web
 
 import (
 	"bytes"
-	"encoding/json"
-	"errors"
+	"cmp"
+	"context"
 	"fmt"
 	"maps"
-	"math"
 	"net/http"
-	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/tocsin-events/tocsin/internal/event"
@@ -32,24 +29,29 @@ func (s *Server) eventRow(h *segment.Hit) (eventRow, *event.Event, error) {
 		return eventRow{}, nil, fmt.Errorf("event %d: %w", h.Seq, err)
 	}
 	return eventRow{
-		Seq: seqText(h.Seq), Time: e.Time, Severity: e.Severity.String(), Type: string(e.Type),
-		Message: s.Catalog.Message(&e), Actor: e.Actor(), Host: e.Host,
+		Seq: seqText(h.Seq), Time: e.Time, Severity: e.Severity.String(), Type: line(string(e.Type)),
+		Message: line(s.Catalog.Message(&e)), Actor: line(e.Actor()), Host: line(e.Host),
 	}, &e, nil
 }
 
 // eventsView is the page of events.
 type eventsView struct {
-	Filter, Since string
-	Ranges        []link
-	Severities    []link
-	Problem       *filterProblem
-	Rows          []eventRow
-	Older         string
-	Partial       bool
-	Bars          *bars
-	Total         int64
-	Empty         emptyState
-	Tail          string
+	Search      search
+	Ranges, By  []link
+	Span        string
+	Problem     *filterProblem
+	Graph       *graph
+	Facets      []facet
+	FacetsHref  string
+	Saved       []savedRow
+	Rows        []eventRow
+	Older       string
+	Partial     bool
+	Warnings    []string
+	Total       int64
+	Empty       emptyState
+	Live        string
+	NDJSON, CSV string
 }
 
 type link struct {
@@ -59,67 +61,145 @@ type link struct {
 
 type emptyState struct{ Says, Do string }
 
-// filterProblem shows a mistake under the character that caused it.
-type filterProblem struct{ Line, Pointer, Msg string }
-
 const eventsPerPage = 50
 
 // getEventsPage searches, for people.
 func (s *Server) getEventsPage(w http.ResponseWriter, r *http.Request) error {
-	q := readQuery(r, "q", "since", "cursor")
-	v := eventsView{Filter: q.text("q"), Since: q.text("since")}
-	if v.Since == "" {
-		v.Since = "24h"
-	}
-	now := time.Now()
-	since := q.instant("since", now, now.Add(-24*time.Hour))
-	if q.err != nil {
-		return q.err
-	}
-	for _, t := range []string{"1h", "24h", "7d", "30d", "365d"} {
-		v.Ranges = append(v.Ranges, link{t, eventsHref(v.Filter, t), t == v.Since})
-	}
-	for _, sev := range []string{"notice", "warn", "error"} {
-		v.Severities = append(v.Severities, link{sev + " and worse", eventsHref("severity >= "+sev, v.Since), v.Filter == "severity >= "+sev})
-	}
-	page := pageView{Title: "Events", Says: "Everything that was recorded, newest first.", Active: "events", Command: eventsCommand(v.Filter, v.Since)}
-	f, err := s.Filters.Compile(filter.FromSearchBox(v.Filter))
-	if bad, ok := errors.AsType[*filter.Error](err); ok {
-		v.Problem = pointAt(v.Filter, bad)
+	q := readQuery(r, "q", "since", "until", "by", "cursor")
+	found, err := s.readSearch(q)
+	v := eventsView{Search: found}
+	page := pageView{Title: "Events", Says: "Everything that was recorded, newest first.", Active: "/events", Command: found.command()}
+	if bad, ok := asFilterError(err); ok {
+		v.Problem = pointAt(found.Filter, bad)
 		page.Body = v
 		return s.renderStatus(w, r, http.StatusBadRequest, "events", page)
 	}
 	if err != nil {
 		return err
 	}
-	if err := s.fillEvents(r, &v, f, since, now, q.text("cursor")); err != nil {
+	v.links()
+	if v.Saved, err = s.savedRows(r.Context(), callerOf(r).principal, &found); err != nil {
+		return err
+	}
+	if err := s.countEvents(r.Context(), &v); err != nil {
+		return err
+	}
+	if err := s.listEvents(r.Context(), &v, q.text("cursor")); err != nil {
 		return err
 	}
 	page.Body = v
 	return s.render(w, r, "events", page)
 }
 
-// fillEvents searches and counts.
-func (s *Server) fillEvents(r *http.Request, v *eventsView, f *filter.Filter, since, now time.Time, cursor string) error {
-	query := segment.Query{Since: since.UnixNano(), Until: math.MaxInt64, Limit: eventsPerPage, MaxBytes: maxPageBytes, Deadline: now.Add(searchDeadline)}
-	if !f.All() {
-		query.Plan, query.Match = f.Plan(), f.MatchEvent
+// links are the ways from a search to a similar one.
+func (v *eventsView) links() {
+	q := v.Search
+	for _, t := range []string{"1h", "24h", "7d", "30d", "365d"} {
+		other := q
+		other.Since, other.Until = t, ""
+		v.Ranges = append(v.Ranges, link{t, other.href("/events"), t == q.Since && q.Until == ""})
 	}
-	step := stepFor(now.Sub(since))
-	count := query
-	count.Limit, count.MaxBytes, count.Deadline = 0, 0, now.Add(time.Second)
-	count.Until = now.UnixNano() + 1
-	counted, err := s.Journal.Volume(r.Context(), &segment.VolumeQuery{Query: count, Step: step, By: segment.BySeverity})
+	for _, by := range []string{"", "type"} {
+		other := q
+		other.By = by
+		v.By = append(v.By, link{"by " + cmp.Or(by, "severity"), other.href("/events"), by == q.By})
+	}
+	if q.Until != "" {
+		v.Span = q.from.UTC().Format("2006-01-02 15:04:05") + " to " + q.to.UTC().Format("2006-01-02 15:04:05 MST")
+	}
+	v.FacetsHref = q.href("/events/facets")
+	v.NDJSON, v.CSV = q.href("/events/export", "format", "ndjson"), q.href("/events/export", "format", "csv")
+}
+
+// countEvents draws the graph, and the facets that rollups can answer.
+func (s *Server) countEvents(ctx context.Context, v *eventsView) error {
+	q := v.Search.query()
+	q.MaxBytes, q.Deadline = 0, v.Search.now.Add(time.Second)
+	q.Until = v.Search.to.UnixNano()
+	if v.Search.Until == "" {
+		q.Until++ // now itself
+	}
+	step := graphStep(v.Search.to.Sub(v.Search.from))
+	count := func(by segment.By, step time.Duration) (segment.Counts, error) {
+		return s.Journal.Volume(ctx, &segment.VolumeQuery{Query: q, Step: step, By: by})
+	}
+	by := segment.BySeverity
+	if v.Search.By == "type" {
+		by = segment.ByType
+	}
+	counted, err := count(by, step)
 	if err != nil {
 		return err
 	}
-	v.Bars, v.Total = drawBars(&counted, floorTo(since.UnixNano(), int64(step)), now.UnixNano(), step)
+	v.Graph = drawGraph(&counted, v.Search.from, time.Unix(0, q.Until), step, by)
+	v.Total = v.Graph.Total
+	for i := range v.Graph.Spikes {
+		other := v.Search
+		other.Since, other.Until = "", ""
+		v.Graph.Spikes[i].Href = other.href("/events") + "&" + v.Graph.Spikes[i].Href
+	}
+	v.Partial = counted.Partial
+	for _, f := range []struct {
+		by          segment.By
+		title, name string
+	}{{segment.BySeverity, "Severity", "severitytext"}, {segment.ByKind, "Kind", "kind"}, {segment.ByType, "Type", "type"}} {
+		sums := &counted
+		if f.by != by {
+			other, err := count(f.by, 0)
+			if err != nil {
+				return err
+			}
+			sums = &other
+		}
+		v.Facets = append(v.Facets, v.Search.facetOf(sums, f.by, f.title, f.name))
+	}
+	return nil
+}
+
+// facetOf is a facet from counts of all times.
+func (v search) facetOf(c *segment.Counts, by segment.By, title, name string) facet {
+	sums := map[string]int64{}
+	for _, b := range c.Buckets {
+		for key, n := range b.Counts {
+			sums[key] += n
+		}
+	}
+	f := facet{Title: title, Severity: by == segment.BySeverity}
+	order := slices.SortedFunc(maps.Keys(sums), func(a, b string) int { return cmp.Or(cmp.Compare(sums[b], sums[a]), cmp.Compare(a, b)) })
+	if by == segment.BySeverity {
+		order = order[:0]
+		for _, sev := range slices.Backward(event.Severities()) {
+			if sums[sev.String()] > 0 {
+				order = append(order, sev.String())
+			}
+		}
+	}
+	for _, value := range order {
+		if len(f.Values) == 2*facetMost {
+			f.More = int64(len(order) - len(f.Values))
+			break
+		}
+		term := equals(name, value)
+		if by == segment.BySeverity {
+			term = "severity == " + value
+		}
+		href, on := v.toggled(term)
+		f.Values = append(f.Values, facetValue{Text: line(value), Href: href, Count: sums[value], On: on})
+	}
+	return f
+}
+
+// listEvents searches for one page of rows.
+func (s *Server) listEvents(ctx context.Context, v *eventsView, cursor string) error {
+	q := v.Search.query()
+	q.Limit = eventsPerPage
 	if cursor != "" {
-		if query.Below, err = event.ParseSeq(cursor); err != nil {
+		var err error
+		if q.Below, err = event.ParseSeq(cursor); err != nil {
 			return err
 		}
 	}
-	found, err := s.Journal.Search(r.Context(), &query)
+	found, err := s.Journal.Search(ctx, &q)
 	if err != nil {
 		return err
 	}
@@ -130,198 +210,36 @@ func (s *Server) fillEvents(r *http.Request, v *eventsView, f *filter.Filter, si
 		}
 		v.Rows = append(v.Rows, row)
 	}
-	v.Partial = found.Partial
-	if found.Next != 0 {
-		v.Older = eventsHref(v.Filter, v.Since) + "&cursor=" + seqText(found.Next)
+	v.Partial = v.Partial || found.Partial
+	for _, p := range found.Problems {
+		v.Warnings = append(v.Warnings, p.Error())
 	}
-	v.Empty = emptyState{"No event matches in this time.", "tocsin events " + shellQuote(v.Filter) + " --since 365d"}
-	if v.Filter == "" {
+	if found.Next != 0 {
+		v.Older = v.Search.href("/events", "cursor", seqText(found.Next))
+	}
+	v.Empty = emptyState{"No event matches in this time.", "tocsin events " + shellQuote(v.Search.Filter) + " --since 365d"}
+	if v.Search.Filter == "" {
 		v.Empty = emptyState{"Nothing was recorded in this time.", "tocsin emit backup_failed name=nightly"}
 	}
-	if cursor == "" {
-		v.Tail = "/events/live?q=" + url.QueryEscape(v.Filter)
+	if cursor == "" && v.Search.Until == "" {
+		v.Live = search{Filter: v.Search.Filter}.href("/events/live")
 	}
 	return nil
 }
 
-func eventsHref(filterText, since string) string {
-	return "/events?q=" + url.QueryEscape(filterText) + "&since=" + url.QueryEscape(since)
-}
-
-func eventsCommand(filterText, since string) string {
-	command := "tocsin events"
-	if filterText != "" {
-		command += " " + shellQuote(filterText)
-	}
-	return command + " --since " + since
-}
-
-// shellQuote makes one word of a shell.
-func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
-
-func pointAt(source string, bad *filter.Error) *filterProblem {
-	lines := strings.Split(source, "\n")
-	line := lines[min(bad.Line, len(lines))-1]
-	column := min(max(bad.Column-1, 0), len(line))
-	return &filterProblem{Line: line, Pointer: strings.Repeat(" ", column) + "^", Msg: bad.Msg}
-}
-
-// stepFor gives a graph some sixty bars.
-func stepFor(d time.Duration) time.Duration {
-	for _, step := range []time.Duration{time.Minute, 5 * time.Minute, 30 * time.Minute, time.Hour, 3 * time.Hour, 12 * time.Hour, 24 * time.Hour} {
-		if d/step <= 62 {
-			return step
-		}
-	}
-	return 7 * 24 * time.Hour
-}
-
-// getEventPage shows one event with everything that is known of it.
-func (s *Server) getEventPage(w http.ResponseWriter, r *http.Request) error {
-	seq, err := event.ParseSeq(r.PathValue("sequence"))
-	if err != nil {
-		return event.NotFoundf("there is no event %q", r.PathValue("sequence"))
-	}
-	hit, err := s.Journal.Get(seq)
-	if err != nil {
-		return err
-	}
-	row, e, err := s.eventRow(&hit)
-	if err != nil {
-		return err
-	}
-	v := eventView{Row: row, Attributes: attributes(e), Links: related(e)}
-	if entry, ok := s.Catalog.Get(e.Type); ok {
-		v.Description = entry.Description
-	}
-	v.Data = dataRows("", e.Data)
-	var pretty bytes.Buffer
-	if err := json.Indent(&pretty, event.InsertRecorded(nil, hit.Body, hit.Seq, time.Unix(0, hit.Recorded)), "", "  "); err != nil {
-		return err
-	}
-	v.JSON = pretty.String()
-	return s.render(w, r, "event", pageView{
-		Title: string(e.Type), Says: row.Message, Active: "events", Command: "tocsin events 'sequence == " + row.Seq + "' --since 3650d -o json", Body: v,
-	})
-}
-
-type eventView struct {
-	Row         eventRow
-	Description string
-	Attributes  []pair
-	Data        []pair
-	Links       []link
-	JSON        string
-}
-
-type pair struct{ Name, Value string }
-
-// attributes are those that are there, in words.
-func attributes(e *event.Event) []pair {
-	var all []pair
-	add := func(name, words string) {
-		if value := e.Text(name); value != "" {
-			all = append(all, pair{words, value})
-		}
-	}
-	for _, a := range [][2]string{
-		{"sequence", "Sequence"},
-		{"time", "Happened"},
-		{"recordedtime", "Recorded"},
-		{"severitytext", "Severity"},
-		{"kind", "Kind"},
-		{"subject", "About"},
-		{"source", "Source"},
-		{"host", "Host"},
-		{"actor", "Actor"},
-		{"authtype", "Actor's kind"},
-		{"authid", "Actor's id"},
-		{"authemail", "Actor's address"},
-		{"onbehalfof", "On behalf of"},
-		{"clientip", "Client address"},
-		{"geocountry", "Country"},
-		{"geocity", "City"},
-		{"asn", "Network number"},
-		{"asorg", "Network"},
-		{"id", "Id"},
-		{"correlationid", "Correlation"},
-		{"causationid", "Caused by"},
-		{"causationdepth", "Depth of causes"},
-		{"recordedby", "Brought by"},
-		{"brand", "Brand"},
-		{"expirytime", "Expires"},
-		{"dataschema", "Schema"},
-		{"datacontenttype", "Media type"},
-	} {
-		add(a[0], a[1])
-	}
-	for _, x := range e.Extensions {
-		all = append(all, pair{x.Name, fmt.Sprint(x.Value)})
-	}
-	return all
-}
-
-// related leads to other events of the same thing.
-func related(e *event.Event) []link {
-	var all []link
-	add := func(text, name, value string) {
-		if value != "" {
-			quoted, err := json.Marshal(value)
-			if err == nil {
-				all = append(all, link{Text: text, Href: eventsHref(name+" == "+string(quoted), "30d")})
-			}
-		}
-	}
-	add("of this type", "type", string(e.Type))
-	add("about this", "subject", e.Subject)
-	add("by this actor", "authid", e.AuthID)
-	add("from this address", "clientip", e.ClientIP)
-	add("of this host", "host", e.Host)
-	add("of this chain", "correlationid", e.CorrelationID)
-	return all
-}
-
-// maxDataRows bounds the table of one event's data.
-const maxDataRows = 500
-
-// dataRows flattens data into paths and values.
-func dataRows(path string, raw []byte) []pair {
-	if raw == nil {
-		return nil
-	}
-	var object map[string]json.RawMessage
-	if json.Unmarshal(raw, &object) == nil && object != nil {
-		var rows []pair
-		for _, name := range slices.Sorted(maps.Keys(object)) {
-			child := name
-			if path != "" {
-				child = path + "." + name
-			}
-			if rows = append(rows, dataRows(child, object[name])...); len(rows) > maxDataRows {
-				return rows[:maxDataRows]
-			}
-		}
-		if len(rows) == 0 {
-			return []pair{{path, "{}"}}
-		}
-		return rows
-	}
-	var text string
-	if json.Unmarshal(raw, &text) == nil && len(raw) > 0 && raw[0] == '"' {
-		return []pair{{path, text}}
-	}
-	return []pair{{path, string(raw)}}
-}
-
-// getLive streams new events for the open page: the API's tail, for a browser's
-// session.
+// getLive streams new events as rows for the open page.
 func (s *Server) getLive(w http.ResponseWriter, r *http.Request) error {
 	q := readQuery(r, "q")
-	if q.err != nil {
-		return q.err
-	}
-	values := url.Values{"filter": {filter.FromSearchBox(q.text("q"))}}
-	inner := r.Clone(r.Context())
-	inner.URL.RawQuery = values.Encode()
-	return s.getTail(w, inner)
+	query := s.compileText(q, filter.FromSearchBox(q.text("q")))
+	return s.stream(w, r, q, query, func(h *segment.Hit) ([]byte, error) {
+		row, _, err := s.eventRow(h)
+		if err != nil {
+			return nil, err
+		}
+		var out bytes.Buffer
+		if err := s.pages.byName["events"].ExecuteTemplate(&out, "eventrow", row); err != nil {
+			return nil, err
+		}
+		return bytes.ReplaceAll(out.Bytes(), []byte("\n"), []byte(" ")), nil
+	})
 }

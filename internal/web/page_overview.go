@@ -1,12 +1,9 @@
 package web
 
 import (
-	"cmp"
 	"context"
-	"maps"
 	"math"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/tocsin-events/tocsin/internal/event"
@@ -17,48 +14,37 @@ import (
 // overviewView is the first page: what happened in a day, and what is wrong.
 type overviewView struct {
 	Severities []severityCount
-	Bars       *bars
+	Graph      *graph
 	Rows       []eventRow
-	Types      []typeCount
+	Tops       []facet
 	Journal    JournalStats
 	Retention  string
 	Wrong      []string
-	Tail       string
+	Empty      emptyState
 }
 
 type severityCount struct {
-	Name        string
-	Now, Before int64
-	Href        string
+	Name         string
+	Now          int64
+	Change, Href string
 }
 
-type typeCount struct {
-	Name  string
-	Count int64
-	Href  string
-}
+const overviewRows = 12
 
 // getOverview shows the first page.
 func (s *Server) getOverview(w http.ResponseWriter, r *http.Request) error {
-	if q := readQuery(r); q.err != nil {
-		return q.err
-	}
-	now := time.Now()
-	v := overviewView{Tail: "/events/live?q="}
-	if err := s.dayBySeverity(r.Context(), &v, now); err != nil {
-		return err
-	}
-	counts, err := s.countByType(r.Context(), now.Add(-24*time.Hour))
+	day, err := s.readSearch(readQuery(r))
 	if err != nil {
 		return err
 	}
-	for _, name := range slices.SortedFunc(maps.Keys(counts), func(a, b string) int { return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b)) }) {
-		if len(v.Types) == 8 {
-			break
-		}
-		v.Types = append(v.Types, typeCount{name, counts[name], eventsHref(`type == "`+name+`"`, "24h")})
+	v := overviewView{Empty: emptyState{"Nothing was recorded yet.", "tocsin emit backup_failed name=nightly"}}
+	if err := s.dayBySeverity(r.Context(), &v, &day); err != nil {
+		return err
 	}
-	found, err := s.Journal.Search(r.Context(), &segment.Query{Since: math.MinInt64, Until: math.MaxInt64, Limit: 12, Deadline: now.Add(time.Second)})
+	if err := s.tops(r.Context(), &v, &day); err != nil {
+		return err
+	}
+	found, err := s.Journal.Search(r.Context(), &segment.Query{Since: math.MinInt64, Until: math.MaxInt64, Limit: overviewRows, Deadline: day.now.Add(time.Second)})
 	if err != nil {
 		return err
 	}
@@ -77,42 +63,69 @@ func (s *Server) getOverview(w http.ResponseWriter, r *http.Request) error {
 	}
 	v.Retention = keep.Default.String()
 	v.Wrong = s.whatIsWrong(v.Journal.Refuses)
-	return s.render(w, r, "overview", pageView{Title: "Overview", Says: "The last 24 hours, against the 24 before.", Active: "overview", Command: "tocsin events --follow", Body: v})
+	return s.render(w, r, "overview", pageView{Title: "Overview", Says: "The last 24 hours, against the 24 before.", Active: "/", Command: "tocsin events --follow", Body: v})
 }
 
 // dayBySeverity counts two days by severity and draws the last one.
-func (s *Server) dayBySeverity(ctx context.Context, v *overviewView, now time.Time) error {
-	const day = 24 * time.Hour
-	from := now.Add(-2 * day)
-	q := segment.VolumeQuery{Query: segment.Query{Since: from.UnixNano(), Until: now.UnixNano() + 1, Deadline: now.Add(time.Second)}, Step: 30 * time.Minute, By: segment.BySeverity}
-	counted, err := s.Journal.Volume(ctx, &q)
+func (s *Server) dayBySeverity(ctx context.Context, v *overviewView, day *search) error {
+	const step = 30 * time.Minute
+	q := day.query()
+	q.Since, q.Until, q.Deadline = day.from.Add(-24*time.Hour).UnixNano(), day.now.UnixNano()+1, day.now.Add(time.Second)
+	counted, err := s.Journal.Volume(ctx, &segment.VolumeQuery{Query: q, Step: step, By: segment.BySeverity})
 	if err != nil {
 		return err
 	}
-	border := now.Add(-day).UnixNano()
+	border := floorTo(day.from.UnixNano(), int64(step))
 	last := segment.Counts{}
-	sums := map[string]*severityCount{}
-	for _, sev := range event.Severities() {
-		sums[sev.String()] = &severityCount{Name: sev.String(), Href: eventsHref("severity == "+sev.String(), "24h")}
-	}
+	now, before := map[string]int64{}, map[string]int64{}
 	for _, b := range counted.Buckets {
-		for name, n := range b.Counts {
-			switch c := sums[name]; {
-			case c == nil:
-			case b.Start >= border:
-				c.Now += n
-			default:
-				c.Before += n
-			}
-		}
+		sums := before
 		if b.Start >= border {
+			sums = now
 			last.Buckets = append(last.Buckets, b)
 		}
+		for name, n := range b.Counts {
+			sums[name] += n
+		}
 	}
-	for _, sev := range slices.Backward(event.Severities()) {
-		v.Severities = append(v.Severities, *sums[sev.String()])
+	for i := len(event.Severities()) - 1; i >= 0; i-- {
+		name := event.Severities()[i].String()
+		v.Severities = append(v.Severities, severityCount{name, now[name], changeText(now[name], before[name]), eventsHref("severity == "+name, defaultSince)})
 	}
-	v.Bars, _ = drawBars(&last, floorTo(border, int64(q.Step)), now.UnixNano(), q.Step)
+	v.Graph = drawGraph(&last, day.from, day.now, step, segment.BySeverity)
+	return nil
+}
+
+// changeText compares a day with the day before.
+func changeText(now, before int64) string {
+	switch {
+	case now == before:
+		return "as the day before"
+	case before == 0:
+		return "none the day before"
+	case now > before:
+		return countText(now-before) + " more than the day before"
+	default:
+		return countText(before-now) + " fewer than the day before"
+	}
+}
+
+// tops are the most frequent types, sources and actors of the day.
+func (s *Server) tops(ctx context.Context, v *overviewView, day *search) error {
+	q := day.query()
+	q.Deadline = day.now.Add(time.Second)
+	counted, err := s.Journal.Volume(ctx, &segment.VolumeQuery{Query: q, By: segment.ByType})
+	if err != nil {
+		return err
+	}
+	types := day.facetOf(&counted, segment.ByType, "Most frequent types", "type")
+	types.Values = types.Values[:min(len(types.Values), facetMost)]
+	others, _, err := s.columnFacets(ctx, day, facetMost)
+	if err != nil {
+		return err
+	}
+	others[0].Title, others[1].Title = "Busiest sources", "Who did most"
+	v.Tops = append([]facet{types}, others[:2]...)
 	return nil
 }
 

@@ -25,9 +25,6 @@ func (s *Server) getSignIn(w http.ResponseWriter, r *http.Request) error {
 	return s.render(w, r, "signin", s.signInPage(signInView{Next: localPath(r.URL.Query().Get("next"))}))
 }
 
-// maxForm is the largest form, in bytes.
-const maxForm = 64 << 10
-
 // postSignIn opens a session. The cookie is a new one each time.
 func (s *Server) postSignIn(w http.ResponseWriter, r *http.Request) error {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)

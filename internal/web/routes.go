@@ -33,6 +33,8 @@ func (s *Server) table() []route {
 		{"GET /v1/events", read, s.getEvents, op.search},
 		{"GET /v1/events/volume", read, s.getVolume, op.volume},
 		{"GET /v1/events/tail", read, s.getTail, op.tail},
+		{"GET /v1/events/facets", read, s.getFacets, op.facets},
+		{"GET /v1/events/export", read, s.getSearchExport, op.searchExport},
 		{"GET /v1/events/{sequence}", read, s.getEvent, op.event},
 		{"PUT /v1/events/{sequence}", read, s.refuseChange, op.immutable},
 		{"PATCH /v1/events/{sequence}", read, s.refuseChange, op.immutable},
@@ -44,6 +46,13 @@ func (s *Server) table() []route {
 		{"GET /v1/catalog", read, s.getCatalog, op.catalog},
 		{"POST /v1/catalog", admin, s.postCatalog, op.addType},
 		{"GET /v1/catalog/{type}", read, s.getCatalogEntry, op.oneType},
+
+		{"GET /v1/searches", read, s.getSearches, op.searches},
+		{"POST /v1/searches", read, s.postSearches, op.addSearch},
+		{"GET /v1/searches/{id}", read, s.getSearch, op.oneSearch},
+		{"PUT /v1/searches/{id}", read, s.putSearch, op.putSearch},
+		{"PATCH /v1/searches/{id}", read, s.putSearch, op.patchSearch},
+		{"DELETE /v1/searches/{id}", read, s.deleteSearch, op.dropSearch},
 
 		{"GET /v1/tokens", admin, s.getTokens, op.tokens},
 		{"POST /v1/tokens", admin, s.postTokens, op.addToken},
@@ -65,21 +74,45 @@ func (s *Server) table() []route {
 	}
 }
 
+// pageRoute is one line of the table of pages. Those with a nav are in the
+// navigation, and open with the keys g and key.
+type pageRoute struct {
+	pattern  string
+	scope    identity.Scope // open: anybody
+	handler  handler
+	nav, key string
+}
+
 // pageTable is every page, on the same screen.
-func (s *Server) pageTable() []route {
+func (s *Server) pageTable() []pageRoute {
 	const read, admin = identity.Read, identity.Admin
-	return []route{
-		{pattern: "GET /sign-in", handler: s.getSignIn},
-		{pattern: "POST /sign-in", handler: s.postSignIn},
-		{pattern: "POST /sign-out", handler: s.postSignOut},
-		{pattern: "GET /{$}", scope: read, handler: s.getOverview},
-		{pattern: "GET /events", scope: read, handler: s.getEventsPage},
-		{pattern: "GET /events/live", scope: read, handler: s.getLive},
-		{pattern: "GET /events/{sequence}", scope: read, handler: s.getEventPage},
-		{pattern: "GET /catalog", scope: read, handler: s.getCatalogPage},
-		{pattern: "GET /catalog/{type}", scope: read, handler: s.getTypePage},
-		{pattern: "GET /settings", scope: read, handler: s.getSettingsPage},
-		{pattern: "POST /settings/verify", scope: admin, handler: s.postVerifyPage},
+	return []pageRoute{
+		{"GET /sign-in", open, s.getSignIn, "", ""},
+		{"POST /sign-in", open, s.postSignIn, "", ""},
+		{"POST /sign-out", open, s.postSignOut, "", ""},
+		{"GET /{$}", read, s.getOverview, "Overview", "o"},
+		{"GET /events", read, s.getEventsPage, "Events", "e"},
+		{"GET /events/live", read, s.getLive, "", ""},
+		{"GET /events/facets", read, s.getFacetsPage, "", ""},
+		{"GET /events/complete", read, s.getComplete, "", ""},
+		{"GET /events/export", read, s.getExportPage, "", ""},
+		{"GET /events/{sequence}", read, s.getEventPage, "", ""},
+		{"POST /searches", read, s.postSearchPage, "", ""},
+		{"POST /searches/{id}/delete", read, s.deleteSearchPage, "", ""},
+		{"GET /catalog", read, s.getCatalogPage, "Catalog", "c"},
+		{"GET /catalog/new", admin, s.getNewType, "", ""},
+		{"POST /catalog", admin, s.postTypePage, "", ""},
+		{"GET /catalog/{type}", read, s.getTypePage, "", ""},
+		{"GET /catalog/{type}/edit", admin, s.getEditType, "", ""},
+		{"GET /settings", read, s.getSettingsPage, "Settings", "s"},
+		{"GET /settings/retention", admin, s.getRetentionPage, "", ""},
+		{"POST /settings/retention", admin, s.postRetentionPage, "", ""},
+		{"GET /settings/verify", read, s.getVerifyPage, "", ""},
+		{"POST /settings/verify", admin, s.postVerifyPage, "", ""},
+		{"POST /settings/reload", admin, s.postReloadPage, "", ""},
+		{"POST /settings/tokens", admin, s.postTokenPage, "", ""},
+		{"POST /settings/tokens/{id}/revoke", admin, s.postRevokeToken, "", ""},
+		{"GET /styleguide", read, s.getStyleguide, "", ""},
 	}
 }
 

@@ -35,9 +35,11 @@ type rawJSON []byte
 func (r rawJSON) MarshalJSON() ([]byte, error) { return r, nil }
 
 // compile turns the filter of a request into a query.
-func (s *Server) compile(q *query) segment.Query {
+func (s *Server) compile(q *query) segment.Query { return s.compileText(q, q.text("filter")) }
+
+func (s *Server) compileText(q *query, source string) segment.Query {
 	out := segment.Query{Since: math.MinInt64, Until: math.MaxInt64, Transient: q.flag("transient")}
-	f, err := s.Filters.Compile(q.text("filter"))
+	f, err := s.Filters.Compile(source)
 	if err != nil {
 		if q.err == nil {
 			q.err = err

@@ -25,9 +25,9 @@ const (
 type tail struct {
 	w     http.ResponseWriter
 	out   *http.ResponseController
-	query segment.Query // what is wanted
-	view  catalog.View
-	at    event.Seq // everything up to here was looked at
+	query segment.Query                        // what is wanted
+	draw  func(h *segment.Hit) ([]byte, error) // an event, on one line
+	at    event.Seq                            // everything up to here was looked at
 	buf   []byte
 }
 
@@ -42,6 +42,11 @@ func (s *Server) getTail(w http.ResponseWriter, r *http.Request) error {
 	if _, err := catalog.AppendView(nil, &event.Event{}, view); err != nil {
 		q.fail("query: %v", err)
 	}
+	return s.stream(w, r, q, query, func(h *segment.Hit) ([]byte, error) { return renderHit(h, view) })
+}
+
+// stream sends the events of a query as they are recorded, drawn by draw.
+func (s *Server) stream(w http.ResponseWriter, r *http.Request, q *query, query segment.Query, draw func(*segment.Hit) ([]byte, error)) error {
 	at := s.Journal.Last()
 	for _, text := range []string{q.text("after"), r.Header.Get("Last-Event-ID")} {
 		if text == "" {
@@ -64,7 +69,7 @@ func (s *Server) getTail(w http.ResponseWriter, r *http.Request) error {
 	s.Metrics.Tail(1)
 	defer s.Metrics.Tail(-1)
 	query.Ascending, query.Limit, query.MaxBytes = true, tailBatch, tailBytes
-	t := &tail{w: w, out: http.NewResponseController(w), query: query, view: view, at: at}
+	t := &tail{w: w, out: http.NewResponseController(w), query: query, draw: draw, at: at}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(s.stop, cancel)()
@@ -138,7 +143,7 @@ func (t *tail) read(ctx context.Context, s *Server) (more bool, err error) {
 
 // event appends one event.
 func (t *tail) event(h *segment.Hit) error {
-	body, err := renderHit(h, t.view)
+	body, err := t.draw(h)
 	if err != nil {
 		return err
 	}

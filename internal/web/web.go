@@ -43,6 +43,7 @@ type Options struct {
 	Traces   *telemetry.Traces // nil for none
 	Log      *slog.Logger
 	Settings *Settings
+	Policy   func(*config.Retention) journal.Policy
 	Sources  func() []source.Row
 	Reload   func(context.Context) error
 	Ready    func() error // nil when the server can take events
@@ -57,6 +58,8 @@ type Server struct {
 	openapi []byte
 	stop    context.Context // ends live tails at shutdown
 	end     context.CancelFunc
+
+	verification verification
 }
 
 // New returns a server.
@@ -70,8 +73,12 @@ func New(o Options) *Server {
 // Handler answers every request.
 func (s *Server) Handler() http.Handler { return s.handler }
 
-// EndStreams ends the live tails, so that a shutdown need not wait for them.
-func (s *Server) EndStreams() { s.end() }
+// EndStreams ends the live tails, so that a shutdown need not wait for them, and
+// waits for the work that no request waits for.
+func (s *Server) EndStreams() {
+	s.end()
+	s.verification.work.Wait()
+}
 
 // HTTP returns an http.Server with limits against slow and greedy clients.
 func (s *Server) HTTP() *http.Server {
