@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need besides Go: restic, borg, openssl and systemd (for
-# systemd-analyze; it is never started), nfpm, the CloudEvents SDKs for Python and
+# Installs what the tests need besides Go: restic, borg, openssl, strace and systemd
+# (for systemd-analyze; it is never started), nfpm, the CloudEvents SDKs for Python and
 # JavaScript, and schemathesis. It asks nothing,
 # does nothing when all is there, and ends well also where something can't be
 # installed: then it says what and why, and the tests that need it say so again
@@ -17,7 +17,7 @@ want=$(cat scripts/tools.sh scripts/requirements.txt | sha256sum | cut -d' ' -f1
 # complete: everything is there, by looking, so that a removed folder is noticed.
 complete() {
 	[ "$(cat "$stamp" 2>/dev/null)" = "$want" ] &&
-		command -v restic borg openssl systemd-analyze >/dev/null && [ -x bin/nfpm ] &&
+		command -v restic borg openssl systemd-analyze strace >/dev/null && [ -x bin/nfpm ] &&
 		[ -x $cache/venv/bin/schemathesis ] &&
 		[ -f $cache/npm/node_modules/cloudevents/package.json ]
 }
@@ -39,6 +39,7 @@ command -v restic >/dev/null || packages+=(restic)
 command -v borg >/dev/null || packages+=(borgbackup)
 command -v openssl >/dev/null || packages+=(openssl)
 command -v systemd-analyze >/dev/null || packages+=(systemd)
+command -v strace >/dev/null || packages+=(strace)
 command -v python3 >/dev/null || packages+=(python3)
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
 command -v node >/dev/null || packages+=(nodejs)
