@@ -32,6 +32,7 @@ import (
 	"github.com/tocsin-events/tocsin/internal/ingest"
 	"github.com/tocsin-events/tocsin/internal/journal"
 	"github.com/tocsin-events/tocsin/internal/journal/segment"
+	"github.com/tocsin-events/tocsin/internal/mail"
 	"github.com/tocsin-events/tocsin/internal/source"
 	"github.com/tocsin-events/tocsin/internal/state"
 	"github.com/tocsin-events/tocsin/internal/telemetry"
@@ -62,6 +63,7 @@ type App struct {
 	outbox   *ingest.Outbox
 	folder   *state.Folder
 	identity *identity.Identity
+	mail     *mail.Mail
 	metrics  *telemetry.Metrics
 	traces   telemetry.Traces
 	manager  manager
@@ -147,7 +149,15 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	if err != nil {
 		return nil, err
 	}
-	a.identity = identity.New(identity.Options{State: a.state, Folder: a.folder, Key: key, Source: c.PublicURL, Logger: a.log.With("component", "identity")})
+	if a.mail, err = mail.New(mail.Options{
+		State: a.state, Key: key, Source: c.PublicURL, Server: func() config.SMTP { return a.current.Load().SMTP }, Logger: a.log.With("component", "mail"),
+	}); err != nil {
+		return nil, err
+	}
+	a.identity = identity.New(identity.Options{
+		State: a.state, Folder: a.folder, Key: key, Source: c.PublicURL, Logger: a.log.With("component", "identity"),
+		Mailer: a.mail, Locator: locator{a}, Binding: a.binding,
+	})
 	filters, err := filter.NewEnv()
 	if err != nil {
 		return nil, err

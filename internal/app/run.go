@@ -50,6 +50,8 @@ func (a *App) Run(ctx context.Context, started func()) error {
 	if err == nil {
 		part("folder", a.folder.Run)
 		part("geo", a.refreshGeo)
+		part("identity", a.identity.Run)
+		part("mail", a.mail.Run)
 		part("http", func(context.Context) error { return serve(a.http, a.tcp) })
 		part("socket", func(context.Context) error { return serve(a.http, a.socket) })
 		part("watchdog", func(ctx context.Context) error { return a.manager.watch(ctx, a.touch) })

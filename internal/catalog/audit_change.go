@@ -32,11 +32,11 @@ func init() {
 			opt("exception", Object, "type, message, frames and cause."), httpRequest(),
 		},
 	}, {
-		Type: "secret_view", Severity: event.Notice, Producer: identity, Waits: "the pages that reveal secrets", Description: "A stored secret was shown.",
+		Type: "secret_view", Severity: event.Notice, Producer: identity, Wired: true, Description: "A stored secret was shown.",
 		Fires: "When somebody reveals it, after giving their password again.", Message: "{actor} looked at the secret of {data.secret_of.name|something}",
 		Fields: []Field{public(opt("secret_of", Object, "What the secret belongs to.")), httpRequest()},
 	}, {
-		Type: "secret_rotate", Severity: event.Info, Producer: identity, Waits: "tokens that renew themselves", Description: "A token was renewed automatically.",
+		Type: "secret_rotate", Severity: event.Info, Producer: identity, Wired: true, Description: "A token was renewed automatically.",
 		Fires: "When the server replaces a token.", Message: "the token {data.token_of.name|} was renewed",
 		Fields: []Field{public(opt("token_of", Object, "The token, without its value.")), httpRequest()},
 	}, {
@@ -61,7 +61,7 @@ func init() {
 		Type: "configuration_error", Severity: event.Error, Wired: true, Description: "The configuration has an error.",
 		Fires: "When a reload is refused, or a part can't work as configured.", Message: "configuration error: {data.message}", Routes: []string{"inbox"}, Fields: exception,
 	}, {
-		Type: "email_sent", Severity: event.Info, Producer: "mail", Waits: "SMTP", Description: "A mail was sent.",
+		Type: "email_sent", Severity: event.Info, Producer: "mail", Wired: true, Description: "A mail was sent.",
 		Fires: "When the mail server took it; links that work once are masked.", Message: "mail to {data.to}: {data.subject}",
 		Fields: []Field{
 			opt("subject", String, "Its subject."), opt("body", String, "Its text, or HTML."),

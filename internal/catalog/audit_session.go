@@ -9,7 +9,7 @@ func httpRequest() Field {
 
 // Seed 003: signing in and out, and what users do to themselves.
 func init() {
-	const waits = "sessions and sign-in pages"
+	const waits = "identity providers"
 	register(Family{Kind: event.KindAudit, Producer: "identity", Entries: []Entry{{
 		Type: "login", Wired: true, Description: "A user signed in.",
 		Fires: "When a sign-in succeeds, with its method and source.", Message: "{actor} signed in with {data.auth_method}",
@@ -25,21 +25,21 @@ func init() {
 			opt("stage", Object, "Where it failed."), opt("reason", String, "Why."), httpRequest(),
 		},
 	}, {
-		Type: "logout", Waits: waits, Description: "A user signed out, or a session ended.",
+		Type: "logout", Wired: true, Description: "A user signed out, or a session ended.",
 		Fires: "When a session ends; a broken binding is named with old and new value.", Message: "{actor} signed out",
-		Fields: []Field{opt("reason", String, "Why it ended."), opt("binding", Object, "What the session was bound to, before and now."), httpRequest()},
+		Fields: []Field{opt("reason", String, "Why it ended."), opt("binding", Object, "What broke of what the session was bound to: reason, previous_value and new_value."), opt("ip", Object, "The address at sign-in (previous) and now (new), where a binding broke."), httpRequest()},
 	}, {
-		Type: "user_write", Severity: event.Notice, Waits: waits, Description: "A user's own data was written.",
+		Type: "user_write", Severity: event.Notice, Wired: true, Description: "A user's own data was written.",
 		Fires: "When a profile is saved.", Message: "{actor} wrote the user {data.username}",
 		Fields: []Field{
 			opt("name", String, "Full name."), opt("email", String, "Address."), opt("username", String, "Name to sign in with."),
 			opt("created", Boolean, "Whether the user is new."), opt("attributes", Object, "Further properties."), httpRequest(),
 		},
 	}, {
-		Type: "password_set", Severity: event.Notice, Waits: waits, Description: "A user set a password.",
+		Type: "password_set", Severity: event.Notice, Wired: true, Description: "A user set a password.",
 		Fires: "When a new password is stored.", Message: "{actor} set a password", Fields: []Field{opt("user", Object, "Whose password it is."), httpRequest()},
 	}, {
-		Type: "invitation_used", Severity: event.Notice, Waits: waits, Description: "An invitation was used.",
+		Type: "invitation_used", Severity: event.Notice, Wired: true, Description: "An invitation was used.",
 		Fires: "When its link is accepted.", Message: "an invitation was used by {actor}", Fields: []Field{opt("invitation", Object, "The invitation."), httpRequest()},
 	}, {
 		Type: "authorize_application", Severity: event.Notice, Waits: waits, Description: "A user let an application act for them.",
@@ -52,10 +52,10 @@ func init() {
 		Type: "source_linked", Severity: event.Notice, Waits: waits, Description: "A user linked an identity provider to their account.",
 		Fires: "When the first sign-in by it is linked.", Message: "{actor} linked {data.source.name|a source}", Fields: []Field{opt("source", Object, "The provider."), httpRequest()},
 	}, {
-		Type: "impersonation_started", Severity: event.Warn, Waits: waits, Description: "An administrator began to act as another user.",
+		Type: "impersonation_started", Severity: event.Warn, Wired: true, Description: "An administrator began to act as another user.",
 		Fires: "When impersonation begins.", Message: "{actor} began to act as {data.to.username|another user}", Fields: []Field{opt("to", Object, "The impersonated user."), httpRequest()},
 	}, {
-		Type: "impersonation_ended", Severity: event.Notice, Waits: waits, Description: "An administrator stopped acting as another user.",
-		Fires: "When impersonation ends.", Message: "{actor} stopped acting as {data.to.username|another user}", Fields: []Field{opt("to", Object, "The impersonated user."), httpRequest()},
+		Type: "impersonation_ended", Severity: event.Notice, Wired: true, Description: "An administrator stopped acting as another user.",
+		Fires: "When impersonation ends.", Message: "{actor} stopped acting as {data.to.username|another user}", Fields: []Field{opt("to", Object, "The impersonated user."), opt("reason", String, "Why it ended, where nobody asked for it."), httpRequest()},
 	}}})
 }

@@ -14,7 +14,7 @@ func init() {
 	user := func(t event.Type, severity event.Severity, description, fires string) Entry {
 		return Entry{
 			Type: t, Severity: severity, Description: description, Fires: fires,
-			Message: "{data.message}", Fields: five, Waits: "users",
+			Message: "{data.message}", Fields: five, Wired: true,
 		}
 	}
 	register(Family{Kind: event.KindSignificant, Producer: "auth-microservice", Entries: []Entry{

@@ -12,10 +12,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/mail"
 	"net/netip"
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,8 +41,62 @@ type Config struct {
 	Geo         Geo         `yaml:"geo"`
 	Significant Significant `yaml:"significant"`
 	Traces      Traces      `yaml:"traces"`
+	SMTP        SMTP        `yaml:"smtp"`
+	Sessions    Sessions    `yaml:"sessions"`
 
 	Sources map[string]yaml.Node `yaml:"sources" doc:"Options of each source, by its name."`
+}
+
+// SMTP names the mail server through which all mails go.
+type SMTP struct {
+	Host         string `yaml:"host" doc:"Mail server; empty for none, and no mails."`
+	Port         int    `yaml:"port" doc:"Its port: 587 for starttls, 465 for implicit."`
+	Username     string `yaml:"username" doc:"Name to sign in with; empty for none."`
+	PasswordFile string `yaml:"password_file" doc:"File that holds the password."`
+	From         string `yaml:"from" doc:"Sender of all mails."`
+	TLS          string `yaml:"tls" doc:"How the connection is encrypted: starttls, implicit or none."`
+}
+
+// Validate checks the mail server.
+func (s *SMTP) Validate() []error {
+	var problems []error
+	bad := func(format string, args ...any) { problems = append(problems, event.Invalidf(format, args...)) }
+	switch s.TLS {
+	case "starttls", "implicit", "none":
+	default:
+		bad("smtp.tls: %q is unknown: use starttls, implicit or none", s.TLS)
+	}
+	if s.Port < 1 || s.Port > 65535 {
+		bad("smtp.port: %d is no port", s.Port)
+	}
+	if s.Host == "" {
+		return problems
+	}
+	if a, err := mail.ParseAddress(s.From); err != nil || !strings.Contains(a.Address, "@") {
+		bad("smtp.from: %q is not an address such as tocsin@example.com", s.From)
+	}
+	if (s.Username == "") != (s.PasswordFile == "") {
+		bad("smtp: username and password_file are given together or not at all")
+	}
+	return problems
+}
+
+// Sessions configures what people's sessions are bound to: one that is used from
+// elsewhere ends.
+type Sessions struct {
+	BindNetwork string `yaml:"bind_network" doc:"What of the network a session is bound to: none, asn, network or address; each includes those before it."`
+	BindPlace   string `yaml:"bind_place" doc:"What of the place a session is bound to: none, continent, country or city; likewise. Needs the files of geo."`
+}
+
+func (s *Sessions) validate() []error {
+	var problems []error
+	if !slices.Contains([]string{"none", "asn", "network", "address"}, s.BindNetwork) {
+		problems = append(problems, event.Invalidf("sessions.bind_network: %q is unknown: use none, asn, network or address", s.BindNetwork))
+	}
+	if !slices.Contains([]string{"none", "continent", "country", "city"}, s.BindPlace) {
+		problems = append(problems, event.Invalidf("sessions.bind_place: %q is unknown: use none, continent, country or city", s.BindPlace))
+	}
+	return problems
 }
 
 // Log configures the program's own log, JSON lines on standard error.
@@ -146,6 +202,8 @@ func Default() Config {
 	return Config{
 		Listen: "127.0.0.1:7722", Data: "tocsin-data",
 		Log:       Log{Level: "info"},
+		SMTP:      SMTP{Port: 587, TLS: "starttls"},
+		Sessions:  Sessions{BindNetwork: "none", BindPlace: "none"},
 		Retention: Retention{Default: Duration(365 * day), Long: Duration(3650 * day), Short: Duration(30 * day)},
 		Ingest:    Ingest{Unknown: "accept", MaxEvent: 1 << 20, MaxBatch: 16 << 20},
 		Traces:    Traces{Sample: 1, ServiceName: "tocsin"},
@@ -239,6 +297,8 @@ func (c *Config) Validate() []error {
 		bad("ingest.max_batch: %d bytes is out of range: max_event to 256 MiB", c.Ingest.MaxBatch)
 	}
 	problems = append(problems, c.Traces.Validate()...)
+	problems = append(problems, c.SMTP.Validate()...)
+	problems = append(problems, c.Sessions.validate()...)
 	return append(problems, c.Retention.Validate()...)
 }
 

@@ -51,7 +51,7 @@ func TestFirstAdmin(t *testing.T) {
 	if _, again, err := i.FirstAdmin(t.Context(), ""); again || err != nil {
 		t.Errorf("a second first administrator: %v, %v", again, err)
 	}
-	if _, err := i.SignIn(t.Context(), from("192.0.2.1"), "admin", shown); err != nil {
+	if _, err := i.SignIn(t.Context(), from("192.0.2.1"), "admin", shown, ""); err != nil {
 		t.Errorf("SignIn with the shown password: %v", err)
 	}
 	for _, e := range events(t, s) {
@@ -79,12 +79,12 @@ func TestSignInEvents(t *testing.T) {
 	i, s := newIdentity(t)
 	admin(t, i)
 	before := len(events(t, s))
-	session, err := i.SignIn(t.Context(), from("192.0.2.1"), "admin", "correct horse")
+	session, err := i.SignIn(t.Context(), from("192.0.2.1"), "admin", "correct horse", "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, wrong := i.SignIn(t.Context(), from("192.0.2.1"), "admin", "wrong")
-	_, nobody := i.SignIn(t.Context(), from("192.0.2.1"), "nobody", "wrong")
+	_, wrong := i.SignIn(t.Context(), from("192.0.2.1"), "admin", "wrong", "")
+	_, nobody := i.SignIn(t.Context(), from("192.0.2.1"), "nobody", "wrong", "")
 	if !errors.Is(wrong, event.ErrDenied) || wrong.Error() != nobody.Error() {
 		t.Errorf("refusals must not tell apart: %q and %q", wrong, nobody)
 	}
@@ -100,7 +100,7 @@ func TestSignInEvents(t *testing.T) {
 		}
 		got = append(got, string(e.Type)+" "+e.AuthType+" "+e.AuthName+" "+e.ClientIP+" "+data)
 	}
-	const stage = `"stage":{"app":"tocsin_identity","model_name":"passwordstage","name":"password"}`
+	const stage = `"stage":{"app":"tocsin_identity","model_name":"passwordstage","name":"password","pk":"password"}`
 	want := []string{
 		`auth.ok user admin 192.0.2.1 {"exp":,"ip":"192.0.2.1","username":"admin"}`,
 		`login user admin 192.0.2.1 {"auth_method":"password","auth_method_args":{}}`,
@@ -109,6 +109,7 @@ func TestSignInEvents(t *testing.T) {
 		`auth.error unauthenticated  192.0.2.1 {"ip":"192.0.2.1","reason":"unknown user","username":"nobody"}`,
 		`login_failed unauthenticated  192.0.2.1 {"password":"********************","reason":"unknown user",` + stage + `,"username":"nobody"}`,
 		`auth.renew user admin 192.0.2.9 {"exp":,"ip":"192.0.2.9","username":"admin"}`,
+		`secret_rotate user admin 192.0.2.9 {"token_of":"********************"}`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -119,11 +120,11 @@ func TestAuthenticate(t *testing.T) {
 	i, s := newIdentity(t)
 	admin(t, i)
 	ctx := t.Context()
-	session, err := i.SignIn(ctx, from(""), "admin", "correct horse")
+	session, err := i.SignIn(ctx, from(""), "admin", "correct horse", "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	who, err := i.Authenticate(ctx, session.Token)
+	who, err := i.Authenticate(ctx, from(""), session.Token)
 	if err != nil || who.Name != "admin" || !who.Can(Admin) || !who.Can(Emit) || who.Can(Forward) {
 		t.Errorf("Authenticate = %+v, %v", who, err)
 	}
@@ -131,7 +132,7 @@ func TestAuthenticate(t *testing.T) {
 		"", "x", session.Token + "x", session.Token[:len(session.Token)-3], "tcsn_made-up",
 		"eyJhbGciOiJub25lIn0.eyJpc3MiOiJ0b2NzaW4iLCJhdWQiOlsidG9jc2luLWFwaSJdLCJzdWIiOiIxIiwiZXhwIjo5OTk5OTk5OTk5fQ.",
 	} {
-		if _, err := i.Authenticate(ctx, bad); !errors.Is(err, event.ErrDenied) {
+		if _, err := i.Authenticate(ctx, from(""), bad); !errors.Is(err, event.ErrDenied) {
 			t.Errorf("Authenticate(%.20q) = %v", bad, err)
 		}
 	}
@@ -143,7 +144,7 @@ func TestAuthenticate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := i.Authenticate(ctx, session.Token); !errors.Is(err, event.ErrDenied) {
+	if _, err := i.Authenticate(ctx, from(""), session.Token); !errors.Is(err, event.ErrDenied) {
 		t.Errorf("a revoked token: %v", err)
 	}
 }
@@ -156,7 +157,7 @@ func TestTokens(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	who, err := i.Authenticate(ctx, secret)
+	who, err := i.Authenticate(ctx, from(""), secret)
 	if err != nil || who.AuthType != "api_key" || !who.Can(Emit) || who.Can(Read) || who.Can(Admin) {
 		t.Errorf("Authenticate = %+v, %v", who, err)
 	}
@@ -166,13 +167,13 @@ func TestTokens(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if who, err = i.Authenticate(ctx, secret); err != nil || !who.Can(Read) || who.Can(Emit) {
+	if who, err = i.Authenticate(ctx, from(""), secret); err != nil || !who.Can(Read) || who.Can(Emit) {
 		t.Errorf("after the change: %+v, %v", who, err)
 	}
 	if err := i.DeleteToken(ctx, from(""), r.ID, state.AnyVersion); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := i.Authenticate(ctx, secret); !errors.Is(err, event.ErrDenied) {
+	if _, err := i.Authenticate(ctx, from(""), secret); !errors.Is(err, event.ErrDenied) {
 		t.Errorf("a revoked token opens: %v", err)
 	}
 	past := time.Now().Add(-time.Minute)

@@ -2,12 +2,9 @@ package identity
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -37,15 +34,7 @@ func checkToken(t *Token) error {
 	if t.Name == "" || len(t.Name) > 128 {
 		return event.Invalidf("name: a token needs a name of 1 to 128 bytes")
 	}
-	if len(t.Scopes) == 0 {
-		return event.Invalidf("scopes: name at least one of read, emit, forward, admin")
-	}
-	for _, s := range t.Scopes {
-		if !slices.Contains(Scopes(), s) {
-			return event.Invalidf("scopes: %q is unknown: use read, emit, forward or admin", s)
-		}
-	}
-	return nil
+	return checkScopes(t.Scopes)
 }
 
 // tokenPrefix lets people and scanners of leaked secrets recognise a token.
@@ -62,17 +51,13 @@ func hashToken(token string) string {
 // CreateToken makes a token and returns its secret, which is never shown again.
 // A caller can give no scope that they do not have; forward is given by admins.
 func (i *Identity) CreateToken(ctx context.Context, by state.Cause, who *Principal, t Token) (state.Record[Token], string, error) {
-	for _, s := range t.Scopes {
-		if !who.Can(s) && !who.Can(Admin) {
-			return state.Record[Token]{}, "", event.Deniedf("scopes: you can't give %q, which you do not have", s)
-		}
+	if err := who.covers("scopes", t.Scopes); err != nil {
+		return state.Record[Token]{}, "", err
 	}
 	if t.ExpiresAt != nil && t.ExpiresAt.Before(time.Now()) {
 		return state.Record[Token]{}, "", event.Invalidf("expires_at: %s is in the past", t.ExpiresAt.Format(time.RFC3339))
 	}
-	b := make([]byte, 32)
-	_, _ = rand.Read(b)
-	secret := tokenPrefix + base64.RawURLEncoding.EncodeToString(b)
+	secret := randomSecret(tokenPrefix)
 	t.Hash, t.Owner = hashToken(secret), who.ID
 	var r state.Record[Token]
 	err := i.state.Write(ctx, by, func(tx *state.Tx) (err error) {
@@ -110,8 +95,11 @@ func (i *Identity) UpdateToken(ctx context.Context, by state.Cause, id state.Obj
 // DeleteToken revokes a token at once.
 func (i *Identity) DeleteToken(ctx context.Context, by state.Cause, id state.ObjectID, version int64) error {
 	err := i.state.Write(ctx, by, func(tx *state.Tx) error {
-		_, err := tokens.Delete(tx, id, version)
-		return err
+		r, err := tokens.Delete(tx, id, version)
+		if err != nil {
+			return err
+		}
+		return revoke(tx, r.Value.Hash, "API token "+r.Value.Name)
 	})
 	i.known.forget()
 	return err
@@ -119,12 +107,15 @@ func (i *Identity) DeleteToken(ctx context.Context, by state.Cause, id state.Obj
 
 // byToken finds an API token. What it found is remembered for tokenMemory, and
 // forgotten at once when a token is changed here.
-func (i *Identity) byToken(ctx context.Context, bearer string) (*Principal, error) {
+func (i *Identity) byToken(ctx context.Context, by state.Cause, bearer string) (*Principal, error) {
 	hash := sha256.Sum256([]byte(bearer))
 	if p := i.known.get(hash, time.Now()); p != nil {
 		return p, nil
 	}
 	p, until, err := i.lookUpToken(ctx, bearer)
+	if errors.Is(err, event.ErrDenied) {
+		return nil, errors.Join(err, i.noteRevoked(ctx, by, hashToken(bearer)))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +128,8 @@ func (i *Identity) lookUpToken(ctx context.Context, bearer string) (p *Principal
 	until = time.Now().Add(tokenMemory)
 	switch {
 	case errors.Is(err, event.ErrNotFound):
-		return nil, until, event.Deniedf("the token is unknown or was revoked")
+		p, err := i.byAPIKey(ctx, hashToken(bearer))
+		return p, until, err
 	case err != nil:
 		return nil, until, err
 	case r.Value.ExpiresAt == nil:

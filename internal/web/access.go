@@ -44,8 +44,13 @@ func callerOf(r *http.Request) *caller { return r.Context().Value(callerKey).(*c
 // handler is a handler that can fail; fail answers for it.
 type handler func(w http.ResponseWriter, r *http.Request) error
 
-// open is the scope of routes that anybody may call.
-const open identity.Scope = ""
+// open is the scope of routes that anybody may call, known of those for which
+// it is enough to be known: their handlers decide, such as who may act upon
+// which account.
+const (
+	open  identity.Scope = ""
+	known identity.Scope = "known"
+)
 
 // guard wraps a handler of the API: caller, scope, and the answer to an error.
 func (s *Server) guard(pattern string, scope identity.Scope, h handler) http.HandlerFunc {
@@ -107,26 +112,38 @@ func (s *Server) authenticate(r *http.Request, who *caller, scope identity.Scope
 	if scope == open {
 		return nil
 	}
-	if p, ok := r.Context().Value(peerKey).(*identity.Principal); ok {
-		who.principal = p
-	} else {
-		bearer := bearerOf(r)
-		if bearer == "" {
-			return unauthorized("sign in first: send Authorization: Bearer and a token")
-		}
-		p, err := s.Identity.Authenticate(r.Context(), bearer)
-		if errors.Is(err, event.ErrDenied) {
-			return unauthorized(err.Error())
-		}
-		if err != nil {
+	p, err := s.identify(r)
+	if errors.Is(err, event.ErrDenied) {
+		return unauthorized(err.Error())
+	}
+	if err != nil {
+		return err
+	}
+	if name := r.Header.Get(behalfHeader); name != "" {
+		if p, err = s.Identity.OnBehalfOf(r.Context(), p, name); err != nil {
 			return err
 		}
-		who.principal = p
 	}
-	if !who.principal.Can(scope) {
-		return event.Deniedf("this needs the scope %q, which you do not have", scope)
+	who.principal = p
+	if scope == known && len(p.Scopes) > 0 || p.Can(scope) {
+		return nil
 	}
-	return nil
+	return event.Deniedf("this needs the scope %q, which you do not have", scope)
+}
+
+// identify finds the caller: by the socket's peer, a signature, or a token.
+func (s *Server) identify(r *http.Request) (*identity.Principal, error) {
+	if p, ok := r.Context().Value(peerKey).(*identity.Principal); ok {
+		return p, nil
+	}
+	if header, ok := signatureOf(r); ok {
+		return s.bySignature(r, header)
+	}
+	bearer := bearerOf(r)
+	if bearer == "" {
+		return nil, unauthorized("sign in first: send Authorization: Bearer and a token")
+	}
+	return s.Identity.Authenticate(r.Context(), cause(r), bearer)
 }
 
 func unauthorized(detail string) error {
@@ -157,7 +174,7 @@ func cause(r *http.Request) state.Cause {
 		"user_agent": r.UserAgent(), "request_id": who.requestID,
 	}}
 	if p := who.principal; p != nil {
-		by.AuthType, by.AuthID, by.AuthName, by.AuthEmail = p.AuthType, p.ID, p.Name, p.Email
+		by.AuthType, by.AuthID, by.AuthName, by.AuthEmail, by.OnBehalfOf = p.AuthType, p.ID, p.Name, p.Email, p.OnBehalfOf
 	}
 	return by
 }

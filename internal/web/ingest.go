@@ -147,6 +147,9 @@ func (s *Server) takeEvents(w http.ResponseWriter, r *http.Request, from ingest.
 	if err != nil {
 		return nil, err
 	}
+	if err := whole(w, r, s.Limits().Batch); err != nil {
+		return nil, err
+	}
 	if media == ndjsonMedia {
 		return a, s.takeLines(w, r, from, a)
 	}

@@ -66,7 +66,7 @@ func openAPI(table []route, version string) []byte {
 		},
 		"servers":    []object{{"url": "/"}},
 		"paths":      paths,
-		"components": object{"schemas": schemas(), "securitySchemes": object{"bearer": object{"type": "http", "scheme": "bearer"}}},
+		"components": object{"schemas": allSchemas(), "securitySchemes": object{"bearer": object{"type": "http", "scheme": "bearer"}}},
 	}
 	out, err := json.Marshal(doc)
 	if err != nil {
@@ -100,6 +100,9 @@ func (r *route) describe(method, path string) object {
 	if r.scope != open {
 		op["security"] = []object{{"bearer": []string{}}}
 		op["description"] = "Needs the scope " + string(r.scope) + "."
+		if r.scope == known {
+			op["description"] = "Needs a token; of users, their own for their own account, else the scope admin."
+		}
 	}
 	return op
 }

@@ -120,6 +120,7 @@ func (s *Server) page(pattern string, scope identity.Scope, h handler) http.Hand
 				http.Redirect(w, r, "/sign-in?next="+url.QueryEscape(r.URL.RequestURI()), http.StatusSeeOther)
 				return nil
 			}
+			s.renewCookie(w, r)
 			if !who.principal.Can(scope) {
 				return event.Deniedf("this page needs the scope %q, which you do not have", scope)
 			}
@@ -134,7 +135,7 @@ func (s *Server) signedIn(r *http.Request, who *caller) bool {
 	if err != nil || identity.IsToken(c.Value) {
 		return false
 	}
-	p, err := s.Identity.Authenticate(r.Context(), c.Value)
+	p, err := s.Identity.Authenticate(r.Context(), cause(r), c.Value)
 	who.principal = p
 	return err == nil
 }

@@ -32,7 +32,7 @@ func (s *Server) postSignIn(w http.ResponseWriter, r *http.Request) error {
 		return event.Invalidf("form: %w", err)
 	}
 	v := signInView{Next: localPath(r.PostForm.Get("next")), Username: r.PostForm.Get("username")}
-	got, err := s.Identity.SignIn(r.Context(), cause(r), v.Username, r.PostForm.Get("password"))
+	got, err := s.Identity.SignIn(r.Context(), cause(r), v.Username, r.PostForm.Get("password"), r.PostForm.Get("otp"))
 	slow, isSlow := errors.AsType[*identity.SlowDown](err)
 	switch {
 	case isSlow:
@@ -51,6 +51,7 @@ func (s *Server) postSignIn(w http.ResponseWriter, r *http.Request) error {
 
 // postSignOut ends the session of this browser.
 func (s *Server) postSignOut(w http.ResponseWriter, r *http.Request) error {
+	s.signOut(r)
 	s.setSession(w, r, "", time.Unix(1, 0))
 	http.Redirect(w, r, "/sign-in", http.StatusSeeOther)
 	return nil

@@ -56,7 +56,7 @@ func bodyError(err error) error {
 	var tooBig *http.MaxBytesError
 	var timeout interface{ Timeout() bool }
 	switch {
-	case errors.As(err, &tooBig):
+	case errors.As(err, &tooBig), errors.Is(err, event.ErrDenied):
 		return err
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return newProblem(http.StatusRequestTimeout, "timeout", "the body took longer than "+bodyDeadline.String())

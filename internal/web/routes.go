@@ -26,7 +26,7 @@ func (s *Server) table() []route {
 		{"GET /openapi.json", read, s.getOpenAPI, op.openAPI},
 
 		{"POST /v1/auth/token", open, s.postToken, op.signIn},
-		{"POST /v1/auth/renew", read, s.postRenew, op.renew},
+		{"POST /v1/auth/renew", known, s.postRenew, op.renew},
 
 		{"POST /v1/events", emit, s.postEvents, op.emit},
 		{"OPTIONS /v1/events", emit, s.optionsEvents, op.handshake},
@@ -116,10 +116,77 @@ func (s *Server) pageTable() []pageRoute {
 	}
 }
 
+// identityTable is every route about who may do what. Of those that are open to
+// all who are known, the handlers decide: users act upon their own account,
+// administrators upon those with no more rights than they have.
+func (s *Server) identityTable() []route {
+	const admin = identity.Admin
+	table := []route{
+		{pattern: "POST /v1/auth/logout", scope: known, handler: s.postLogout},
+		{pattern: "POST /v1/auth/verify-email", scope: open, handler: s.postVerifyEmail},
+		{pattern: "POST /v1/auth/password-reset", scope: open, handler: s.postAskReset},
+		{pattern: "POST /v1/auth/password-reset/confirm", scope: open, handler: s.postConfirmReset},
+
+		{pattern: "GET /v1/users", scope: admin, handler: s.getUsers},
+		{pattern: "POST /v1/users", scope: admin, handler: s.postUsers},
+		{pattern: "GET /v1/users/{id}", scope: known, handler: s.getUser},
+		{pattern: "PUT /v1/users/{id}", scope: known, handler: s.putUser},
+		{pattern: "PATCH /v1/users/{id}", scope: known, handler: s.putUser},
+		{pattern: "DELETE /v1/users/{id}", scope: admin, handler: s.deleteUser},
+		{pattern: "POST /v1/users/{id}/suspend", scope: admin, handler: s.postSuspend},
+		{pattern: "POST /v1/users/{id}/unsuspend", scope: admin, handler: s.postUnsuspend},
+		{pattern: "POST /v1/users/{id}/archive", scope: admin, handler: s.postArchive},
+		{pattern: "POST /v1/users/{id}/unarchive", scope: admin, handler: s.postUnarchive},
+		{pattern: "POST /v1/users/{id}/password-reset", scope: known, handler: s.postPasswordReset},
+		{pattern: "POST /v1/users/{id}/api-key", scope: known, handler: s.postAPIKey},
+		{pattern: "POST /v1/users/{id}/impersonate", scope: admin, handler: s.postImpersonate},
+		{pattern: "DELETE /v1/users/{id}/impersonate", scope: known, handler: s.deleteImpersonate},
+		{pattern: "GET /v1/users/{id}/ssh-keys", scope: known, handler: s.getSSHKeys},
+		{pattern: "POST /v1/users/{id}/ssh-keys", scope: known, handler: s.postSSHKeys},
+		{pattern: "GET /v1/users/{id}/ssh-keys/{key}", scope: known, handler: s.getSSHKey},
+		{pattern: "DELETE /v1/users/{id}/ssh-keys/{key}", scope: known, handler: s.deleteSSHKey},
+		{pattern: "GET /v1/users/{id}/delegates", scope: known, handler: s.getDelegates},
+		{pattern: "POST /v1/users/{id}/delegates", scope: known, handler: s.postDelegates},
+		{pattern: "GET /v1/users/{id}/delegates/{delegate}", scope: known, handler: s.getDelegate},
+		{pattern: "DELETE /v1/users/{id}/delegates/{delegate}", scope: known, handler: s.deleteDelegate},
+		{pattern: "GET /v1/users/{id}/totp", scope: known, handler: s.getTOTP},
+		{pattern: "POST /v1/users/{id}/totp", scope: known, handler: s.postTOTP},
+		{pattern: "POST /v1/users/{id}/totp/confirm", scope: known, handler: s.confirmTOTP},
+		{pattern: "DELETE /v1/users/{id}/totp", scope: known, handler: s.deleteTOTP},
+		{pattern: "GET /v1/users/{id}/sessions", scope: known, handler: s.getSessions},
+		{pattern: "DELETE /v1/users/{id}/sessions/{session}", scope: known, handler: s.deleteSession},
+
+		{pattern: "GET /v1/groups", scope: admin, handler: s.getGroups},
+		{pattern: "POST /v1/groups", scope: admin, handler: s.postGroups},
+		{pattern: "GET /v1/groups/{id}", scope: admin, handler: s.getGroup},
+		{pattern: "PUT /v1/groups/{id}", scope: admin, handler: s.putGroup},
+		{pattern: "PATCH /v1/groups/{id}", scope: admin, handler: s.putGroup},
+		{pattern: "DELETE /v1/groups/{id}", scope: admin, handler: s.deleteGroup},
+		{pattern: "GET /v1/roles", scope: admin, handler: s.getRoles},
+		{pattern: "POST /v1/roles", scope: admin, handler: s.postRoles},
+		{pattern: "GET /v1/roles/{id}", scope: admin, handler: s.getRole},
+		{pattern: "PUT /v1/roles/{id}", scope: admin, handler: s.putRole},
+		{pattern: "PATCH /v1/roles/{id}", scope: admin, handler: s.putRole},
+		{pattern: "DELETE /v1/roles/{id}", scope: admin, handler: s.deleteRole},
+
+		{pattern: "GET /v1/invitations", scope: admin, handler: s.getInvitations},
+		{pattern: "POST /v1/invitations", scope: admin, handler: s.postInvitations},
+		{pattern: "POST /v1/invitations/accept", scope: open, handler: s.acceptInvitation},
+		{pattern: "GET /v1/invitations/{id}", scope: admin, handler: s.getInvitation},
+		{pattern: "DELETE /v1/invitations/{id}", scope: admin, handler: s.deleteInvitation},
+		{pattern: "POST /v1/invitations/{id}/reveal", scope: admin, handler: s.revealInvitation},
+	}
+	docs := describeIdentity()
+	for i := range table {
+		table[i].doc = docs[table[i].pattern]
+	}
+	return table
+}
+
 // routes builds the mux. What no route knows is a problem, too.
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
-	table := s.table()
+	table := append(s.table(), s.identityTable()...)
 	hidden := map[string]bool{}
 	for _, r := range table {
 		hidden[r.pattern] = r.doc.hidden

@@ -1,0 +1,174 @@
+// Package mail sends mails through the mail server of the configuration.
+//
+// It promises: a mail that is queued in a transaction is sent if, and only if,
+// the transaction is committed; it is tried again until the server takes it or
+// it is of no use any more, and what comes of it is on record: email_sent with
+// the text as it may be read by everybody, or configuration_error. A crash
+// between the server's yes and our note of it sends a mail twice, never not at
+// all. Bodies, which hold links that work once, lie sealed in the database.
+package mail
+
+import (
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	gomail "github.com/wneessen/go-mail"
+
+	"github.com/tocsin-events/tocsin/internal/config"
+	"github.com/tocsin-events/tocsin/internal/event"
+	"github.com/tocsin-events/tocsin/internal/state"
+)
+
+// Options configure New. All but TLS must be set.
+type Options struct {
+	State  *state.State
+	Key    state.Key
+	Source string             // prefix of the source of events
+	Server func() config.SMTP // of this moment: a reload may change it
+	Logger *slog.Logger
+	TLS    *tls.Config // of connections to the server; nil for the system's
+}
+
+// Mail sends mails.
+type Mail struct {
+	o    Options
+	aead cipher.AEAD
+	wake chan struct{}
+}
+
+// New returns a Mail; what is queued is sent while its Run is running.
+func New(o Options) (*Mail, error) {
+	block, err := aes.NewCipher(o.Key.Derive("queued mails"))
+	if err != nil {
+		return nil, fmt.Errorf("mail: %w", err)
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		return nil, fmt.Errorf("mail: %w", err)
+	}
+	return &Mail{o: o, aead: aead, wake: make(chan struct{}, 1)}, nil
+}
+
+// Ready reports whether a mail server is configured.
+func (m *Mail) Ready() bool { return m.o.Server().Host != "" }
+
+// Message is one mail. Record is its text as everybody may read it; empty for
+// the text itself.
+type Message struct{ To, Subject, Text, Record string }
+
+// Queue stores a mail in a transaction, to be sent when that is committed, on
+// behalf of the transaction's cause. After life it is given up.
+func (m *Mail) Queue(tx *state.Tx, to, subject, text, record string, life time.Duration) error {
+	cause, err := json.Marshal(tx.By())
+	if err != nil {
+		return fmt.Errorf("queue a mail: %w", err)
+	}
+	id, now := string(event.NewID()), time.Now()
+	sealed := base64.RawStdEncoding.EncodeToString(m.aead.Seal(nil, nil, []byte(text), []byte(id))) //nolint:gosec // the cipher makes a random nonce by itself
+	_, err = tx.ExecContext(tx.Context(), `INSERT INTO mails (id, recipient, subject, body, record, cause, tries, due, expires)
+		VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8)`, id, to, subject, sealed, record, string(cause), now.UnixNano(), now.Add(life).UnixNano())
+	if err != nil {
+		return fmt.Errorf("queue a mail: %w", err)
+	}
+	select {
+	case m.wake <- struct{}{}: // Run finds it when the transaction has made room for the next one
+	default:
+	}
+	return nil
+}
+
+// sendTime is how long one mail may take.
+const sendTime = time.Minute
+
+// Send hands a mail to the server now and records it. Errors are of class
+// event.ErrUnavailable where a later try may succeed.
+func (m *Mail) Send(ctx context.Context, by state.Cause, msg Message) error {
+	if err := m.deliver(ctx, msg); err != nil {
+		return err
+	}
+	return m.o.State.Write(ctx, by, func(tx *state.Tx) error { return m.record(tx, by, msg) })
+}
+
+// record raises email_sent (seed 003), with the request left out: it asked for
+// the act, not for the mail.
+func (m *Mail) record(tx *state.Tx, by state.Cause, msg Message) error {
+	body := msg.Record
+	if body == "" {
+		body = msg.Text
+	}
+	e, err := by.Event(m.o.Source+"/mail", "email_sent", "", map[string]any{
+		"subject": msg.Subject, "body": body, "from_email": m.o.Server().From, "to_email": []string{msg.To}, "to": []string{msg.To},
+	})
+	if err == nil {
+		tx.Emit(e)
+	}
+	return err
+}
+
+// deliver talks to the mail server.
+func (m *Mail) deliver(ctx context.Context, msg Message) error {
+	server := m.o.Server()
+	if server.Host == "" {
+		return event.Unavailablef("no mail server is configured: set smtp.host")
+	}
+	out := gomail.NewMsg()
+	if err := out.From(server.From); err != nil {
+		return event.Invalidf("smtp.from: %w", err)
+	}
+	if err := out.To(msg.To); err != nil {
+		return event.Invalidf("mail: recipient: %w", err)
+	}
+	out.Subject(strings.NewReplacer("\r", " ", "\n", " ").Replace(msg.Subject))
+	out.SetMessageID()
+	out.SetDate()
+	out.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834: no holiday replies
+	out.SetBodyString(gomail.TypeTextPlain, msg.Text)
+	options, err := m.clientOptions(server)
+	if err != nil {
+		return err
+	}
+	client, err := gomail.NewClient(server.Host, options...)
+	if err != nil {
+		return event.Invalidf("smtp: %w", err)
+	}
+	limit, cancel := context.WithTimeoutCause(ctx, sendTime, fmt.Errorf("the mail server took longer than %s", sendTime))
+	defer cancel()
+	if err := client.DialAndSendWithContext(limit, out); err != nil {
+		return event.Unavailablef("mail server %s: %w", server.Host, err)
+	}
+	return nil
+}
+
+func (m *Mail) clientOptions(server config.SMTP) ([]gomail.Option, error) {
+	options := []gomail.Option{gomail.WithPort(server.Port), gomail.WithTimeout(sendTime / 2)}
+	switch server.TLS {
+	case "implicit":
+		options = append(options, gomail.WithSSL())
+	case "none":
+		options = append(options, gomail.WithTLSPolicy(gomail.NoTLS))
+	default:
+		options = append(options, gomail.WithTLSPolicy(gomail.TLSMandatory))
+	}
+	if m.o.TLS != nil {
+		options = append(options, gomail.WithTLSConfig(m.o.TLS))
+	}
+	if server.Username == "" {
+		return options, nil
+	}
+	password, err := os.ReadFile(server.PasswordFile)
+	if err != nil {
+		return nil, event.Invalidf("smtp.password_file: %w", err)
+	}
+	// Discovery refuses to send a password in the clear, but to this host.
+	return append(options, gomail.WithSMTPAuth(gomail.SMTPAuthAutoDiscover), gomail.WithUsername(server.Username),
+		gomail.WithPassword(strings.TrimRight(string(password), "\r\n"))), nil
+}
