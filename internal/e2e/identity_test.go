@@ -101,7 +101,7 @@ func (j *journey) wantSet(types ...string) map[string]object {
 // by field.
 func (j *journey) wantUser(e object, id, email, byID, byEmail, message string) {
 	j.t.Helper()
-	r := j.get("/v1/events/" + text(e["sequence"]) + "?view=significant").want(j.t, http.StatusOK)
+	r := j.get("/v1/events/"+text(e["sequence"])+"?view=significant").want(j.t, http.StatusOK)
 	if diff := cmp.Diff([]string{"data", "datacontenttype", "id", "source", "specversion", "time", "type"}, slices.Sorted(maps.Keys(r))); diff != "" {
 		j.t.Errorf("members: %s", diff)
 	}
@@ -155,8 +155,11 @@ func TestUserActs(t *testing.T) {
 		{"POST", path + "/api-key", "", 200, "user.api.key.regenerated", "new@example.com", "API key regenerated for security purposes", []string{"model_updated"}},
 		{"POST", path + "/ssh-keys", `{"name":"laptop","public_key":"` + key + `"}`, 201, "user.ssh.key.created", "new@example.com", "SSH key added to user account", []string{"model_created"}},
 		{"DELETE", path + "/ssh-keys/{key}", "", 204, "user.ssh.key.deleted", "new@example.com", "SSH key removed from user account", []string{"model_deleted"}},
-		{"POST", path + "/delegates", `{"user":"` + other + `"}`, 201, "user.delegate.added", "new@example.com",
-			"Parent user ID: " + id + " with email new@example.com added delegate with ID " + other + " with email bob@example.com", []string{"model_created"}},
+		{
+			"POST", path + "/delegates", `{"user":"` + other + `"}`, 201, "user.delegate.added", "new@example.com",
+			"Parent user ID: " + id + " with email new@example.com added delegate with ID " + other + " with email bob@example.com",
+			[]string{"model_created"},
+		},
 		{"DELETE", path + "/delegates/" + other, "", 204, "user.delegate.removed", "new@example.com", "Delegate access revoked from user", []string{"model_deleted"}},
 	}
 	for _, act := range acts {
