@@ -10,6 +10,9 @@ cd "$(dirname "$0")/.."
 
 cache=.cache
 cloudevents_js=10.0.0
+playwright=1.65.1
+axe=4.14.1
+vnu=26.9.27
 stamp=$cache/tools.stamp
 mkdir -p "$cache"
 want=$(cat scripts/tools.sh scripts/requirements.txt | sha256sum | cut -d' ' -f1)
@@ -19,6 +22,8 @@ complete() {
 	[ "$(cat "$stamp" 2>/dev/null)" = "$want" ] &&
 		command -v restic borg openssl systemd-analyze strace >/dev/null && [ -x bin/nfpm ] &&
 		[ -x $cache/venv/bin/schemathesis ] &&
+		command -v chromium java >/dev/null &&
+		[ -f $cache/npm/node_modules/vnu-jar/package.json ] &&
 		[ -f $cache/npm/node_modules/cloudevents/package.json ]
 }
 if complete; then exit 0; fi
@@ -44,6 +49,9 @@ command -v python3 >/dev/null || packages+=(python3)
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
 command -v node >/dev/null || packages+=(nodejs)
 command -v npm >/dev/null || packages+=(npm)
+# The pages are driven in a browser, and their HTML is validated.
+command -v chromium >/dev/null || packages+=(chromium fonts-dejavu-core)
+command -v java >/dev/null || packages+=(default-jre-headless)
 # The race detector needs a C compiler.
 command -v cc >/dev/null || packages+=(gcc libc6-dev)
 if [ ${#packages[@]} -gt 0 ]; then
@@ -72,8 +80,9 @@ fi
 if command -v npm >/dev/null; then
 	mkdir -p $cache/npm
 	[ -f $cache/npm/package.json ] || echo '{"private": true}' >$cache/npm/package.json
-	if ! quietly npm install --prefix $cache/npm --no-audit --no-fund --ignore-scripts --save-exact "cloudevents@$cloudevents_js"; then
-		missing "the JavaScript SDK" "$(reason)"
+	if ! quietly npm install --prefix $cache/npm --no-audit --no-fund --ignore-scripts --save-exact "cloudevents@$cloudevents_js" \
+		"playwright-core@$playwright" "axe-core@$axe" "vnu-jar@$vnu"; then
+		missing "the JavaScript packages" "$(reason)"
 	fi
 fi
 

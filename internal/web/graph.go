@@ -48,6 +48,9 @@ const (
 
 // graphStep gives a graph at most some sixty bars.
 func graphStep(d time.Duration) time.Duration {
+	if d >= 20*time.Hour && d <= 62*time.Hour {
+		return time.Hour // whole hours are what rollups know
+	}
 	for _, step := range []time.Duration{
 		time.Second, 5 * time.Second, 30 * time.Second, time.Minute, 5 * time.Minute, 30 * time.Minute, time.Hour, 3 * time.Hour, 12 * time.Hour, 24 * time.Hour,
 	} {

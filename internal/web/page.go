@@ -40,7 +40,7 @@ func newPages() *pages {
 	p := &pages{byName: map[string]*template.Template{}, guard: http.NewCrossOriginProtection()}
 	shared := template.New("").Funcs(template.FuncMap{
 		"exact": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 MST") },
-		"iso":   func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
+		"iso":   func(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") },
 		"value": func(t *time.Time) time.Time { return *t },
 		"ago":   relative,
 		"bytes": byteText,

@@ -183,6 +183,10 @@ func shownJSON(raw []byte) string {
 	if json.Unmarshal(raw, &text) == nil {
 		return plain(text)
 	}
+	var list []string
+	if json.Unmarshal(raw, &list) == nil && len(list) > 0 {
+		return plain(strings.Join(list, ", "))
+	}
 	var pretty bytes.Buffer
 	if json.Indent(&pretty, raw, "", "  ") == nil {
 		return plain(pretty.String())
@@ -248,7 +252,11 @@ func attributeGroups(e *event.Event) []group {
 	} {
 		out := group{Name: g.name}
 		for _, a := range g.pairs {
-			if value := e.Text(a[0]); value != "" {
+			value := e.Text(a[0])
+			if t, err := event.ParseTime(value); err == nil && g.name == "When" {
+				value = t.UTC().Format("2006-01-02 15:04:05.000 MST")
+			}
+			if value != "" {
 				out.Pairs = append(out.Pairs, pair{a[1], plain(clipTo(value, clipValue))})
 			}
 		}

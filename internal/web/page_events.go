@@ -36,19 +36,23 @@ func (s *Server) eventRow(h *segment.Hit) (eventRow, *event.Event, error) {
 
 // eventsView is the page of events.
 type eventsView struct {
-	Search      search
-	Ranges, By  []link
-	Span        string
-	Problem     *filterProblem
-	Graph       *graph
-	Facets      []facet
+	Search     search
+	Ranges, By []link
+	Span       string
+	Problem    *filterProblem
+	Graph      *graph
+	Facets     []facet
+	// CountsPartial says that only the newest events are counted in graph and
+	// facets, CountsSaid that the page has done its best.
+	CountsPartial, CountsSaid bool
+
+	CountsHref  string
 	FacetsHref  string
 	Saved       []savedRow
 	Rows        []eventRow
 	Older       string
 	Partial     bool
 	Warnings    []string
-	Total       int64
 	Empty       emptyState
 	Live        string
 	NDJSON, CSV string
@@ -81,7 +85,7 @@ func (s *Server) getEventsPage(w http.ResponseWriter, r *http.Request) error {
 	if v.Saved, err = s.savedRows(r.Context(), callerOf(r).principal, &found); err != nil {
 		return err
 	}
-	if err := s.countEvents(r.Context(), &v); err != nil {
+	if err := s.countEvents(r.Context(), &v, countSoon); err != nil {
 		return err
 	}
 	if err := s.listEvents(r.Context(), &v, q.text("cursor")); err != nil {
@@ -107,63 +111,66 @@ func (v *eventsView) links() {
 	if q.Until != "" {
 		v.Span = q.from.UTC().Format("2006-01-02 15:04:05") + " to " + q.to.UTC().Format("2006-01-02 15:04:05 MST")
 	}
-	v.FacetsHref = q.href("/events/facets")
+	v.CountsHref, v.FacetsHref = q.href("/events/counts"), q.href("/events/facets")
 	v.NDJSON, v.CSV = q.href("/events/export", "format", "ndjson"), q.href("/events/export", "format", "csv")
 }
 
-// countEvents draws the graph, and the facets that rollups can answer.
-func (s *Server) countEvents(ctx context.Context, v *eventsView) error {
+// Time for counting: at first so little that the page is there at once; where
+// that was not enough, it asks again for all.
+const (
+	countSoon = 40 * time.Millisecond
+	countAll  = searchDeadline
+)
+
+// countEvents draws the graph, and the facets of type, kind and severity.
+func (s *Server) countEvents(ctx context.Context, v *eventsView, patience time.Duration) error {
 	q := v.Search.query()
-	q.MaxBytes, q.Deadline = 0, v.Search.now.Add(time.Second)
+	q.MaxBytes, q.Deadline = 0, v.Search.now.Add(patience)
 	q.Until = v.Search.to.UnixNano()
 	if v.Search.Until == "" {
 		q.Until++ // now itself
 	}
 	step := graphStep(v.Search.to.Sub(v.Search.from))
-	count := func(by segment.By, step time.Duration) (segment.Counts, error) {
-		return s.Journal.Volume(ctx, &segment.VolumeQuery{Query: q, Step: step, By: by})
-	}
-	by := segment.BySeverity
-	if v.Search.By == "type" {
-		by = segment.ByType
-	}
-	counted, err := count(by, step)
+	counts, err := s.tally(ctx, q, step)
 	if err != nil {
 		return err
 	}
-	v.Graph = drawGraph(&counted, v.Search.from, time.Unix(0, q.Until), step, by)
-	v.Total = v.Graph.Total
+	drawn, by := &counts.bySeverity, segment.BySeverity
+	if v.Search.By == "type" {
+		drawn, by = &counts.byType, segment.ByType
+	}
+	v.Graph = drawGraph(drawn, v.Search.from, time.Unix(0, q.Until), step, by)
 	for i := range v.Graph.Spikes {
 		other := v.Search
 		other.Since, other.Until = "", ""
 		v.Graph.Spikes[i].Href = other.href("/events") + "&" + v.Graph.Spikes[i].Href
 	}
-	v.Partial = counted.Partial
-	for _, f := range []struct {
-		by          segment.By
-		title, name string
-	}{{segment.BySeverity, "Severity", "severitytext"}, {segment.ByKind, "Kind", "kind"}, {segment.ByType, "Type", "type"}} {
-		sums := &counted
-		if f.by != by {
-			other, err := count(f.by, 0)
-			if err != nil {
-				return err
-			}
-			sums = &other
-		}
-		v.Facets = append(v.Facets, v.Search.facetOf(sums, f.by, f.title, f.name))
+	v.CountsPartial = counts.partial
+	v.Facets = []facet{
+		v.Search.facetOf(counts.severities, segment.BySeverity, "Severity", "severitytext"),
+		v.Search.facetOf(counts.kinds, segment.ByKind, "Kind", "kind"),
+		v.Search.facetOf(counts.types, segment.ByType, "Type", "type"),
 	}
 	return nil
 }
 
-// facetOf is a facet from counts of all times.
-func (v search) facetOf(c *segment.Counts, by segment.By, title, name string) facet {
-	sums := map[string]int64{}
-	for _, b := range c.Buckets {
-		for key, n := range b.Counts {
-			sums[key] += n
-		}
+// getCountsPage counts everything that matches, however long that takes: the page
+// of events loads it where it had no time for it.
+func (s *Server) getCountsPage(w http.ResponseWriter, r *http.Request) error {
+	found, err := s.readSearch(readQuery(r, "q", "since", "until", "by"))
+	if err != nil {
+		return err
 	}
+	v := eventsView{Search: found, CountsSaid: true}
+	v.links()
+	if err := s.countEvents(r.Context(), &v, countAll); err != nil {
+		return err
+	}
+	return s.render(w, r, "counts", pageView{Title: "Counts", Says: "How many events match, over time.", Active: "/events", Command: "tocsin events volume", Body: v})
+}
+
+// facetOf is a facet from counts.
+func (v search) facetOf(sums map[string]int64, by segment.By, title, name string) facet {
 	f := facet{Title: title, Severity: by == segment.BySeverity}
 	order := slices.SortedFunc(maps.Keys(sums), func(a, b string) int { return cmp.Or(cmp.Compare(sums[b], sums[a]), cmp.Compare(a, b)) })
 	if by == segment.BySeverity {
@@ -199,6 +206,7 @@ func (s *Server) listEvents(ctx context.Context, v *eventsView, cursor string) e
 			return err
 		}
 	}
+	last := s.Journal.Last() // before the search: the stream goes on from here without a gap
 	found, err := s.Journal.Search(ctx, &q)
 	if err != nil {
 		return err
@@ -222,14 +230,14 @@ func (s *Server) listEvents(ctx context.Context, v *eventsView, cursor string) e
 		v.Empty = emptyState{"Nothing was recorded in this time.", "tocsin emit backup_failed name=nightly"}
 	}
 	if cursor == "" && v.Search.Until == "" {
-		v.Live = search{Filter: v.Search.Filter}.href("/events/live")
+		v.Live = search{Filter: v.Search.Filter}.href("/events/live", "after", seqText(last))
 	}
 	return nil
 }
 
 // getLive streams new events as rows for the open page.
 func (s *Server) getLive(w http.ResponseWriter, r *http.Request) error {
-	q := readQuery(r, "q")
+	q := readQuery(r, "q", "after")
 	query := s.compileText(q, filter.FromSearchBox(q.text("q")))
 	return s.stream(w, r, q, query, func(h *segment.Hit) ([]byte, error) {
 		row, _, err := s.eventRow(h)

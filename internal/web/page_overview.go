@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/tocsin-events/tocsin/internal/event"
@@ -16,7 +17,9 @@ type overviewView struct {
 	Severities []severityCount
 	Graph      *graph
 	Rows       []eventRow
-	Tops       []facet
+	Types      facet
+	FacetsHref string
+	Live       string
 	Journal    JournalStats
 	Retention  string
 	Wrong      []string
@@ -41,9 +44,7 @@ func (s *Server) getOverview(w http.ResponseWriter, r *http.Request) error {
 	if err := s.dayBySeverity(r.Context(), &v, &day); err != nil {
 		return err
 	}
-	if err := s.tops(r.Context(), &v, &day); err != nil {
-		return err
-	}
+	v.Live = search{}.href("/events/live", "after", seqText(s.Journal.Last()))
 	found, err := s.Journal.Search(r.Context(), &segment.Query{Since: math.MinInt64, Until: math.MaxInt64, Limit: overviewRows, Deadline: day.now.Add(time.Second)})
 	if err != nil {
 		return err
@@ -66,33 +67,28 @@ func (s *Server) getOverview(w http.ResponseWriter, r *http.Request) error {
 	return s.render(w, r, "overview", pageView{Title: "Overview", Says: "The last 24 hours, against the 24 before.", Active: "/", Command: "tocsin events --follow", Body: v})
 }
 
-// dayBySeverity counts two days by severity and draws the last one.
+// dayBySeverity counts two days by severity and type, and draws the last one.
 func (s *Server) dayBySeverity(ctx context.Context, v *overviewView, day *search) error {
-	const step = 30 * time.Minute
 	q := day.query()
-	q.Since, q.Until, q.Deadline = day.from.Add(-24*time.Hour).UnixNano(), day.now.UnixNano()+1, day.now.Add(time.Second)
-	counted, err := s.Journal.Volume(ctx, &segment.VolumeQuery{Query: q, Step: step, By: segment.BySeverity})
+	q.Until, q.Deadline = day.now.UnixNano()+1, day.now.Add(time.Second)
+	step := graphStep(24 * time.Hour)
+	last, err := s.tally(ctx, q, step)
 	if err != nil {
 		return err
 	}
-	border := floorTo(day.from.UnixNano(), int64(step))
-	last := segment.Counts{}
-	now, before := map[string]int64{}, map[string]int64{}
-	for _, b := range counted.Buckets {
-		sums := before
-		if b.Start >= border {
-			sums = now
-			last.Buckets = append(last.Buckets, b)
-		}
-		for name, n := range b.Counts {
-			sums[name] += n
-		}
+	q.Since, q.Until = day.from.Add(-24*time.Hour).UnixNano(), q.Since
+	before, err := s.tally(ctx, q, 0)
+	if err != nil {
+		return err
 	}
-	for i := len(event.Severities()) - 1; i >= 0; i-- {
-		name := event.Severities()[i].String()
-		v.Severities = append(v.Severities, severityCount{name, now[name], changeText(now[name], before[name]), eventsHref("severity == "+name, defaultSince)})
+	for _, sev := range slices.Backward(event.Severities()) {
+		name := sev.String()
+		v.Severities = append(v.Severities, severityCount{name, last.severities[name], changeText(last.severities[name], before.severities[name]), eventsHref("severity == "+name, defaultSince)})
 	}
-	v.Graph = drawGraph(&last, day.from, day.now, step, segment.BySeverity)
+	v.Graph = drawGraph(&last.bySeverity, day.from, day.now, step, segment.BySeverity)
+	v.Types = day.facetOf(last.types, segment.ByType, "Most frequent types", "type")
+	v.Types.Values = v.Types.Values[:min(len(v.Types.Values), facetMost)]
+	v.FacetsHref = day.href("/events/facets")
 	return nil
 }
 
@@ -108,25 +104,6 @@ func changeText(now, before int64) string {
 	default:
 		return countText(before-now) + " fewer than the day before"
 	}
-}
-
-// tops are the most frequent types, sources and actors of the day.
-func (s *Server) tops(ctx context.Context, v *overviewView, day *search) error {
-	q := day.query()
-	q.Deadline = day.now.Add(time.Second)
-	counted, err := s.Journal.Volume(ctx, &segment.VolumeQuery{Query: q, By: segment.ByType})
-	if err != nil {
-		return err
-	}
-	types := day.facetOf(&counted, segment.ByType, "Most frequent types", "type")
-	types.Values = types.Values[:min(len(types.Values), facetMost)]
-	others, _, err := s.columnFacets(ctx, day, facetMost)
-	if err != nil {
-		return err
-	}
-	others[0].Title, others[1].Title = "Busiest sources", "Who did most"
-	v.Tops = append([]facet{types}, others[:2]...)
-	return nil
 }
 
 // whatIsWrong lists what an administrator should know about Tocsin itself.

@@ -93,6 +93,7 @@ func (s *Server) pageTable() []pageRoute {
 		{"GET /{$}", read, s.getOverview, "Overview", "o"},
 		{"GET /events", read, s.getEventsPage, "Events", "e"},
 		{"GET /events/live", read, s.getLive, "", ""},
+		{"GET /events/counts", read, s.getCountsPage, "", ""},
 		{"GET /events/facets", read, s.getFacetsPage, "", ""},
 		{"GET /events/complete", read, s.getComplete, "", ""},
 		{"GET /events/export", read, s.getExportPage, "", ""},
@@ -112,6 +113,7 @@ func (s *Server) pageTable() []pageRoute {
 		{"POST /settings/reload", admin, s.postReloadPage, "", ""},
 		{"POST /settings/tokens", admin, s.postTokenPage, "", ""},
 		{"POST /settings/tokens/{id}/revoke", admin, s.postRevokeToken, "", ""},
+		{"GET /settings/licences", read, s.getLicences, "", ""},
 		{"GET /styleguide", read, s.getStyleguide, "", ""},
 	}
 }

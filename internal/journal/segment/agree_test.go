@@ -99,7 +99,7 @@ func TestVolumeAgrees(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		k := rapid.IntRange(0, len(records)-1).Draw(t, "store")
 		for range 10 {
-			q := &VolumeQuery{Query: *drawQuery(t, records[k]), By: By(rapid.IntRange(0, 3).Draw(t, "by"))}
+			q := &VolumeQuery{Query: *drawQuery(t, records[k]), By: By(rapid.IntRange(0, 4).Draw(t, "by"))}
 			q.Step = rapid.SampledFrom([]time.Duration{0, time.Hour, 24 * time.Hour, 7 * time.Minute, 90 * time.Minute, 5 * time.Hour}).Draw(t, "step")
 			if rapid.Bool().Draw(t, "narrow") { // plans that rollups can answer are rare among random ones
 				q.Plan = &filter.Node{Op: filter.OpNot, Kids: []*filter.Node{{Op: filter.OpIn, Values: someTypes[:2]}}}
@@ -155,6 +155,8 @@ func keyOf(r *record, by By) string {
 		return r.event.Severity.String()
 	case ByKind:
 		return r.entry.Kind
+	case ByAll:
+		return r.entry.Type + "\x00" + r.entry.Kind + "\x00" + r.event.Severity.String()
 	default:
 		return ""
 	}

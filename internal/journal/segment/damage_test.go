@@ -237,7 +237,7 @@ func FuzzOpen(f *testing.F) {
 				t.Fatalf("%d hits: %v", len(page.Hits), err)
 			}
 		}
-		for by := range By(4) {
+		for by := range By(5) {
 			if _, err := Volume(t.Context(), []Source{r}, &VolumeQuery{By: by, Step: time.Hour}); err != nil && !errors.Is(err, event.ErrInvalid) {
 				t.Fatal(err)
 			}

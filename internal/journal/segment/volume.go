@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/bits"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tocsin-events/tocsin/internal/event"
@@ -21,7 +22,15 @@ const (
 	ByType
 	BySeverity // severitytext; "" for events without one
 	ByKind
+	ByAll // type, kind and severity at once; see SplitKey
 )
+
+// SplitKey takes a key of ByAll apart.
+func SplitKey(key string) (typ, kind, severity string) {
+	typ, rest, _ := strings.Cut(key, "\x00")
+	kind, severity, _ = strings.Cut(rest, "\x00")
+	return typ, kind, severity
+}
 
 // VolumeQuery asks how many events there were in each step of time. Of Query,
 // the order and the page's limits do not count.
@@ -234,6 +243,8 @@ func (t *tally) codeKeys(c *columns) ([]int, error) {
 		return keys, t.valueKeys(c.types, &c.codeType, keys)
 	case ByKind:
 		return keys, t.valueKeys(c.kinds, &c.codeKind, keys)
+	case ByAll:
+		return keys, t.allKeys(c, keys)
 	default:
 		return keys, nil
 	}
@@ -254,6 +265,22 @@ func (t *tally) valueKeys(d dictionary, of *column, keys []int) error {
 			known[v] = key
 		}
 		keys[code] = key
+	}
+	return nil
+}
+
+// allKeys gives each code, which stands for type, kind and severity, its own key.
+func (t *tally) allKeys(c *columns, keys []int) error {
+	for code := range keys {
+		typ, err := c.types.at(uint32(c.codeType.value(code)))
+		if err != nil {
+			return err
+		}
+		kind, err := c.kinds.at(uint32(c.codeKind.value(code)))
+		if err != nil {
+			return err
+		}
+		keys[code] = t.key(typ + "\x00" + kind + "\x00" + c.severity(code).String())
 	}
 	return nil
 }

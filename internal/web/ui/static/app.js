@@ -178,6 +178,8 @@
       stream.onerror = () => { live.textContent = "Live: reconnecting"; };
       stream.onmessage = (m) => {
         if (!m.data) return;
+        const id = /id="(e\d+)"/.exec(m.data);
+        if (id && document.getElementById(id[1])) return; // the list had it already
         rows.closest("table").hidden = false;
         rows.insertAdjacentHTML("afterbegin", m.data);
         rows.firstElementChild.classList.add("fresh");
@@ -186,7 +188,7 @@
       };
     }
     live.setAttribute("aria-pressed", String(Boolean(stream)));
-    live.textContent = stream ? "Live: on" : "Live";
+    live.textContent = stream ? "Live: connecting" : "Live";
   };
   live.addEventListener("click", toggle);
   if (live.hasAttribute("data-auto")) toggle();

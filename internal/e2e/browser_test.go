@@ -1,0 +1,75 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestBrowser drives every page and its main action in real Chromium, light and
+// dark, wide and narrow: axe finds nothing serious, the console stays quiet,
+// nothing hostile runs, and a validator takes the HTML.
+func TestBrowser(t *testing.T) {
+	chromium := tool(t, "chromium")
+	modules := cached(t, "npm", "node_modules")
+	cached(t, "npm", "node_modules", "playwright-core")
+	s := start(t)
+	html := t.TempDir()
+	cmd := exec.Command(tool(t, "node"), "testdata/browser.cjs")
+	cmd.Env = append(environ(), "NODE_PATH="+modules, "URL="+s.url, "TOKEN="+s.token, "PASSWORD="+password, "CHROMIUM="+chromium, "HTML="+html)
+	var failed bytes.Buffer
+	cmd.Stderr = &failed
+	out, err := cmd.Output()
+	checks := 0
+	lines := bufio.NewScanner(bytes.NewReader(out))
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		c := parse[struct{ Name, Problem string }](t, lines.Bytes())
+		checks++
+		t.Run(c.Name, func(t *testing.T) {
+			if c.Problem != "" {
+				t.Error(c.Problem)
+			}
+		})
+	}
+	if err != nil || checks < 100 {
+		t.Errorf("%d checks: %v\n%s", checks, err, &failed)
+	}
+	t.Run("valid HTML", func(t *testing.T) { validHTML(t, html) })
+}
+
+// validHTML runs the Nu HTML checker over a folder.
+func validHTML(t *testing.T, dir string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*.html"))
+	if err != nil || len(files) < 15 {
+		t.Fatalf("%d pages were kept: %v", len(files), err)
+	}
+	jar := cached(t, "npm", "node_modules", "vnu-jar", "build", "dist", "vnu.jar")
+	out, err := exec.Command(tool(t, "java"), append([]string{"-Xss4m", "-jar", jar, "--exit-zero-always", "--stdout", "--format", "json"}, files...)...).Output()
+	if err != nil {
+		t.Fatalf("vnu: %v %s", err, clip(out))
+	}
+	var found struct {
+		Messages []struct {
+			Type, URL, Message, Extract string
+			LastLine                    int
+		}
+	}
+	if err := json.Unmarshal(out, &found); err != nil {
+		t.Fatalf("vnu: %v in %s", err, clip(out))
+	}
+	for _, m := range found.Messages {
+		if m.Type == "error" && !ofHTMX(m.Message) {
+			t.Errorf("%s line %d: %s: %s", filepath.Base(m.URL), m.LastLine, m.Message, strings.TrimSpace(m.Extract))
+		}
+	}
+}
+
+// ofHTMX is true for what the checker says of attributes that are htmx's: the
+// specification leaves names with a dash to nobody, and htmx uses hx-.
+func ofHTMX(message string) bool { return strings.Contains(message, "Attribute “hx-") }
