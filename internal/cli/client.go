@@ -23,7 +23,8 @@ type client struct {
 	base  string
 	token string
 	http  *http.Client
-	where string // for messages
+	where string                                     // for messages
+	sign  func(req *http.Request, body []byte) error // nil where a token is shown
 }
 
 func (c *cli) client() (*client, error) {
@@ -32,10 +33,14 @@ func (c *cli) client() (*client, error) {
 		if err != nil || u.Host == "" {
 			return nil, event.Invalidf("TOCSIN_URL: %q is not a URL such as https://tocsin.example", base)
 		}
-		if c.env("TOCSIN_TOKEN") == "" {
-			return nil, event.Invalidf("TOCSIN_URL is set and TOCSIN_TOKEN is not: make a token with tocsin tokens create on the server's host")
+		base = strings.TrimRight(base, "/")
+		token := c.env("TOCSIN_TOKEN")
+		if token == "" {
+			if token, err = c.sessionToken(base); err != nil {
+				return nil, err
+			}
 		}
-		return &client{base: strings.TrimRight(base, "/"), token: c.env("TOCSIN_TOKEN"), http: &http.Client{}, where: base}, nil
+		return &client{base: base, token: token, http: &http.Client{}, where: base}, nil
 	}
 	path := app.SocketPath(c.data)
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -43,6 +48,15 @@ func (c *cli) client() (*client, error) {
 		return d.DialContext(ctx, "unix", path)
 	}
 	return &client{base: "http://tocsin", http: &http.Client{Transport: &http.Transport{DialContext: dial}}, where: path}, nil
+}
+
+// sessionToken is the token that login has left for a server.
+func (c *cli) sessionToken(base string) (string, error) {
+	all, err := c.sessions()
+	if s, ok := all[base]; ok && time.Now().Before(s.ExpiresAt) {
+		return s.Token, nil
+	}
+	return "", errors.Join(event.Invalidf("TOCSIN_URL is set and TOCSIN_TOKEN is not: sign in with tocsin login, or make a token with tocsin tokens create on the server's host"), err)
 }
 
 // problem is an error of the server (RFC 9457).
@@ -67,6 +81,11 @@ func (k *client) open(ctx context.Context, method, path, media string, body io.R
 	if k.token != "" {
 		req.Header.Set("Authorization", "Bearer "+k.token)
 	}
+	if k.sign != nil {
+		if err := k.signBody(req); err != nil {
+			return nil, err
+		}
+	}
 	resp, err := k.http.Do(req)
 	if err != nil {
 		if u, ok := errors.AsType[*url.Error](err); ok {
@@ -79,6 +98,20 @@ func (k *client) open(ctx context.Context, method, path, media string, body io.R
 	}
 	defer resp.Body.Close()
 	return nil, refusalOf(resp)
+}
+
+// signBody reads the body of a request, and signs both.
+func (k *client) signBody(req *http.Request) error {
+	body := []byte{}
+	if req.Body != nil {
+		var err error
+		if body, err = io.ReadAll(req.Body); err != nil {
+			return fmt.Errorf("request: %w", err)
+		}
+	}
+	req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	req.GetBody = nil // a signature is good once
+	return k.sign(req, body)
 }
 
 func refusalOf(resp *http.Response) error {

@@ -19,7 +19,7 @@ import (
 func init() { register(newEmit) }
 
 type emit struct {
-	severity, subject, id, source, file string
+	severity, subject, id, source, file, signKey string
 }
 
 func newEmit(c *cli) *cobra.Command {
@@ -37,7 +37,7 @@ func newEmit(c *cli) *cobra.Command {
 			return nil
 		}),
 		RunE: func(cmd *cobra.Command, list []string) error {
-			k, err := c.client()
+			k, err := c.emitClient(e.signKey)
 			if err != nil {
 				return err
 			}
@@ -54,6 +54,7 @@ func newEmit(c *cli) *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
+	f.StringVar(&e.signKey, "sign-key", "", "SSH key to sign the request with, instead of a token; needs TOCSIN_URL")
 	f.StringVar(&e.severity, "severity", "", "info, notice, warn, error or critical (default: the type's)")
 	f.StringVar(&e.subject, "subject", "", "the affected thing, such as server/7")
 	f.StringVar(&e.id, "id", "", "id of the event; the same id and source are recorded once (default: a new one)")
