@@ -117,6 +117,9 @@ func (j *journey) sentAs(l letter, secret string) {
 		}
 		return e != nil
 	})
+	if j.find("filter", `correlationid == "`+text(e["correlationid"])+`" && type != "email_sent"`).Events == nil {
+		j.t.Errorf("the mail belongs to no act: %v", e)
+	}
 	body := text(dig(e, "data.body"))
 	if strings.Contains(body, secret) || !strings.Contains(body, "#token=********************") {
 		j.t.Errorf("the recorded mail: %q", body)

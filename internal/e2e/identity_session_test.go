@@ -8,6 +8,8 @@ import (
 	"encoding/pem"
 	"fmt"
 	"net/http"
+	"net/http/cookiejar"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -53,6 +55,8 @@ func TestSessions(t *testing.T) {
 	if dig(set["secret_rotate"], "data.token_of.name") != "ann" {
 		t.Errorf("%v", set["secret_rotate"])
 	}
+
+	j.send("POST", "/v1/auth/renew", one, "").wantProblem(t, http.StatusConflict) // another tab was quicker
 
 	three := j.session("ann", password)
 	j.mark()
@@ -260,4 +264,102 @@ func TestSignedEmit(t *testing.T) {
 	j.request("GET", "/v1/events", nil, "Authorization", get).wantProblem(t, 401)
 	j.send("POST", "/v1/users/"+id+"/suspend", "", "").want(t, 200)
 	post(signed(t, j.server, key, "POST", "/v1/events", eventMedia, body, "0123456789abcdeo", now), body).wantProblem(t, 401)
+}
+
+// TestCookie signs a browser in and out: the cookie's session is a row like any
+// other, and ends with it.
+func TestCookie(t *testing.T) {
+	t.Parallel()
+	j := &journey{server: start(t)}
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	browser := &http.Client{Jar: jar, Timeout: patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	visit := func(method, path string, form url.Values) (status int) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), method, j.url+path, strings.NewReader(form.Encode()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		req.Header.Set("Sec-Fetch-Site", "same-origin")
+		resp, err := browser.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		return resp.StatusCode
+	}
+	if got := visit("POST", "/sign-in", url.Values{"username": {"admin"}, "password": {password}}); got != http.StatusSeeOther {
+		t.Fatalf("sign-in: %d", got)
+	}
+	at, err := url.Parse(j.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := jar.Cookies(at)
+	if got := visit("GET", "/settings", nil); got != http.StatusOK || len(kept) != 1 {
+		t.Fatalf("signed in: %d, %d cookies", got, len(kept))
+	}
+	if list := j.send("GET", "/v1/users/1/sessions", "", "").want(t, 200)["items"].([]any); len(list) != 1 || dig(list[0], "method") != "password" {
+		t.Errorf("%v", list)
+	}
+	j.mark()
+	if got := visit("POST", "/sign-out", nil); got != http.StatusSeeOther {
+		t.Errorf("sign-out: %d", got)
+	}
+	j.wantSet("logout")
+	jar.SetCookies(at, kept) // by somebody who has taken a copy
+	if got := visit("GET", "/settings", nil); got != http.StatusSeeOther {
+		t.Errorf("a cookie of a session that has ended opens: %d", got)
+	}
+}
+
+// TestIdentityRoutes lets strangers do nothing, and viewers nothing that is an
+// administrator's: every route of the description, whatever comes to be.
+func TestIdentityRoutes(t *testing.T) {
+	t.Parallel()
+	j := &journey{server: start(t)}
+	j.user("ann", "viewer")
+	ann := j.session("ann", password)
+	open := map[string]bool{
+		"post /v1/auth/token": true, "post /v1/auth/verify-email": true, "post /v1/auth/password-reset": true,
+		"post /v1/auth/password-reset/confirm": true, "post /v1/invitations/accept": true,
+	}
+	seen := 0
+	for path, item := range j.get("/openapi.json").want(t, 200)["paths"].(object) {
+		if !strings.HasPrefix(path, "/v1/users") && !strings.HasPrefix(path, "/v1/auth") && !strings.HasPrefix(path, "/v1/groups") &&
+			!strings.HasPrefix(path, "/v1/roles") && !strings.HasPrefix(path, "/v1/invitations") {
+			continue
+		}
+		real := strings.NewReplacer("{id}", "1", "{key}", "1", "{delegate}", "1", "{session}", "x").Replace(path)
+		for method, op := range item.(object) {
+			seen++
+			if text(dig(op, "summary")) == "" || dig(op, "responses") == nil {
+				t.Errorf("%s %s is not described", method, path)
+			}
+			if open[method+" "+path] {
+				if r := j.send(strings.ToUpper(method), real, "none", "{}"); r.status != 400 {
+					t.Errorf("%s %s by a stranger: %d %s", method, path, r.status, r.body)
+				}
+				continue
+			}
+			if r := j.send(strings.ToUpper(method), real, "none", "{}"); r.status != 401 {
+				t.Errorf("%s %s by a stranger: %d %s", method, path, r.status, r.body)
+			}
+			if strings.HasPrefix(path, "/v1/auth") || path == "/v1/users/{id}/impersonate" && method == "delete" {
+				continue
+			}
+			if r := j.send(strings.ToUpper(method), real, ann, `{}`); r.status != 403 && r.status != 400 {
+				t.Errorf("%s %s of the administrator by a viewer: %d %s", method, path, r.status, r.body)
+			}
+		}
+	}
+	if seen < 50 {
+		t.Errorf("only %d routes are described", seen)
+	}
+	if n := len(j.find("filter", `actor.name == "ann" && kind != "sys" && type != "login"`).Events); n != 0 {
+		t.Errorf("a viewer has changed %d things", n)
+	}
 }

@@ -120,7 +120,7 @@ func (i *Identity) RequestReset(ctx context.Context, by state.Cause, who *Princi
 	if !byMail && !who.Can(Admin) {
 		return "", event.Conflictf("no mail can be sent to you: ask an administrator")
 	}
-	err = i.state.Write(ctx, by, func(tx *state.Tx) error {
+	err = i.state.Write(ctx, linked(by), func(tx *state.Tx) error {
 		link, err = i.requestReset(tx, u, byMail)
 		return err
 	})
@@ -146,7 +146,7 @@ func (i *Identity) AskReset(ctx context.Context, by state.Cause, username string
 	}
 	by.AuthType = "unauthenticated"
 	job := func(ctx context.Context) error { // a transaction takes time, which would tell that there is such a user
-		return i.state.Write(ctx, by, func(tx *state.Tx) error {
+		return i.state.Write(ctx, linked(by), func(tx *state.Tx) error {
 			_, err := i.requestReset(tx, u, true)
 			return err
 		})
@@ -277,6 +277,15 @@ func (i *Identity) VerifyEmail(ctx context.Context, by state.Cause, token string
 		return raiseUser(tx, "user.email.verified", r, "Email address verified successfully")
 	})
 	return r, err
+}
+
+// linked gives a cause a correlation id, where its act may send a mail: what is
+// recorded when the mail has gone belongs to the act.
+func linked(by state.Cause) state.Cause {
+	if by.CorrelationID == "" {
+		by.CorrelationID = string(event.NewID())
+	}
+	return by
 }
 
 // mail queues a mail of paragraphs. secret is masked in what is recorded.

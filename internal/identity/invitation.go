@@ -52,7 +52,7 @@ func (i *Identity) Invite(ctx context.Context, by state.Cause, who *Principal, v
 	token = randomSecret("")
 	v.Hash, v.Sealed = hashToken(token), i.seal.close(invitePurpose, token)
 	v.Mailed, v.UsedAt, v.UsedBy = v.Email != "" && i.MailReady(), nil, ""
-	err = i.state.Write(ctx, by, func(tx *state.Tx) error {
+	err = i.state.Write(ctx, linked(by), func(tx *state.Tx) error {
 		if err := mayGive(tx, who, v.AccessLevel); err != nil {
 			return err
 		}
@@ -158,7 +158,7 @@ func (i *Identity) Accept(ctx context.Context, by state.Cause, in Acceptance) (r
 		return r, err
 	}
 	by.AuthType, by.AuthID, by.AuthName, by.AuthEmail = "user", "", u.Username, u.Email // the id is known when it is there
-	err = i.state.Write(ctx, by, func(tx *state.Tx) error {
+	err = i.state.Write(ctx, linked(by), func(tx *state.Tx) error {
 		if u.Groups, err = liveGroups(ctx, tx, v.Groups); err != nil {
 			return err
 		}

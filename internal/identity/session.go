@@ -40,6 +40,7 @@ type sessionRow struct {
 	created, seen, expires time.Time
 	clientIP, userAgent    string
 	bound                  bound
+	superseded             bool // whether the token that was shown is the one before the last renewal
 }
 
 // SessionInfo is a session as people see it.
@@ -130,7 +131,7 @@ func renewSession(tx *state.Tx, r sessionRow) error {
 		return fmt.Errorf("session: %w", err)
 	}
 	if n, err := done.RowsAffected(); err != nil || n == 0 {
-		return errors.Join(event.Conflictf("the token was renewed already"), err)
+		return errors.Join(errRenewed, err)
 	}
 	return nil
 }
@@ -159,6 +160,7 @@ func (i *Identity) session(ctx context.Context, by state.Cause, token string) (s
 		i.suspicious(ctx, by, "a revoked token was used: sign-in token of user "+c.Subject)
 		return row, user, event.Deniedf("the token was revoked")
 	}
+	row.superseded = c.ID != row.current
 	if now.After(row.expires) {
 		return row, user, event.Deniedf("the token is not valid or has expired")
 	}

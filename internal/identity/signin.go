@@ -116,7 +116,7 @@ func withRequest(data map[string]any, by state.Cause) map[string]any {
 // refuse records a refused sign-in and returns what the caller is told. stage is
 // password or totp.
 func (i *Identity) refuse(ctx context.Context, by state.Cause, username, stage, reason string, answer error) error {
-	by.AuthType = "unauthenticated"
+	by.AuthType, by.AuthID, by.AuthName, by.AuthEmail = "unauthenticated", "", "", ""
 	failed, err := by.Event(i.source+"/identity", "auth.error", "", map[string]any{"username": username, "ip": by.ClientIP, "reason": reason})
 	if err != nil {
 		return err
@@ -168,6 +168,9 @@ func (i *Identity) parse(token string) (claims, error) {
 	return c, nil
 }
 
+// errRenewed says that somebody else was quicker.
+var errRenewed = event.Conflictf("the token was renewed already: use the newer one")
+
 // Renew exchanges a valid sign-in token for a fresh one of the same session.
 // The old one is good for a minute more, for requests that are under way; who
 // shows it later has stolen it, or was robbed.
@@ -178,6 +181,9 @@ func (i *Identity) Renew(ctx context.Context, by state.Cause, token string) (Ses
 	}
 	if row.actor != nil {
 		return Session{}, event.Deniedf("an impersonation is not renewed: end it, and begin anew")
+	}
+	if row.superseded {
+		return Session{}, errRenewed
 	}
 	now := time.Now()
 	row.previous, row.previousUntil, row.current = row.current, now.Add(graceOfRenewed), string(event.NewID())

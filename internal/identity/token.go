@@ -51,6 +51,9 @@ func hashToken(token string) string {
 // CreateToken makes a token and returns its secret, which is never shown again.
 // A caller can give no scope that they do not have; forward is given by admins.
 func (i *Identity) CreateToken(ctx context.Context, by state.Cause, who *Principal, t Token) (state.Record[Token], string, error) {
+	if err := who.own("API tokens"); err != nil {
+		return state.Record[Token]{}, "", err
+	}
 	if err := who.covers("scopes", t.Scopes); err != nil {
 		return state.Record[Token]{}, "", err
 	}

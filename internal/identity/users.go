@@ -35,7 +35,7 @@ func (i *Identity) CreateUser(ctx context.Context, by state.Cause, who *Principa
 			return r, err
 		}
 	}
-	err = i.state.Write(ctx, by, func(tx *state.Tx) error {
+	err = i.state.Write(ctx, linked(by), func(tx *state.Tx) error {
 		if err := mayGive(tx, who, u.AccessLevel); err != nil {
 			return err
 		}
@@ -112,7 +112,7 @@ func (i *Identity) updateUser(ctx context.Context, by state.Cause, who *Principa
 			return r, err
 		}
 	}
-	err = i.state.Write(ctx, by, func(tx *state.Tx) error {
+	err = i.state.Write(ctx, linked(by), func(tx *state.Tx) error {
 		if now.Groups, err = checkGroups(ctx, tx, in.Groups); err != nil {
 			return err
 		}
