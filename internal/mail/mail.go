@@ -120,7 +120,7 @@ func (m *Mail) deliver(ctx context.Context, msg Message) error {
 	if server.Host == "" {
 		return event.Unavailablef("no mail server is configured: set smtp.host")
 	}
-	out := gomail.NewMsg()
+	out := gomail.NewMsg(gomail.WithNoDefaultUserAgent()) // which would tell versions
 	if err := out.From(server.From); err != nil {
 		return event.Invalidf("smtp.from: %w", err)
 	}

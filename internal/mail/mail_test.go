@@ -254,7 +254,20 @@ func TestRefusals(t *testing.T) {
 	if err := m.Send(ctx, state.System(), msg); !errors.Is(err, event.ErrUnavailable) {
 		t.Errorf("a certificate that nobody trusts: %v", err)
 	}
-	c.TLS, c.Host = "none", "localhost.localdomain"
+	plain := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return &session{box: b, signed: true}, nil })) // offers no TLS
+	plain.Domain, plain.AllowInsecureAuth = "localhost", true
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = plain.Serve(l) }() // ends with Close
+	t.Cleanup(func() { _ = plain.Close() })
+	c.Port = l.Addr().(*net.TCPAddr).Port
+	c.Username = "" // no password stands in the way
+	if err := m.Send(ctx, state.System(), msg); !errors.Is(err, event.ErrUnavailable) {
+		t.Errorf("a server that takes TLS away: %v", err)
+	}
+	c.TLS, c.Host, c.Username = "none", "localhost.localdomain", "tocsin"
 	if err := m.Send(ctx, state.System(), msg); err == nil {
 		t.Error("a password in the clear")
 	}
