@@ -43,6 +43,7 @@ type Config struct {
 	Traces      Traces      `yaml:"traces"`
 	SMTP        SMTP        `yaml:"smtp"`
 	Sessions    Sessions    `yaml:"sessions"`
+	Egress      Egress      `yaml:"egress"`
 
 	Sources map[string]yaml.Node `yaml:"sources" doc:"Options of each source, by its name."`
 }
@@ -191,6 +192,9 @@ retention:
     - {types: ["trigger.*"], class: short}
   holds:                             # kept whatever else is said
     - {from: 2026-02-01, until: 2026-02-28, reason: "case 17"}
+egress:
+  allow: [10.20.0.0/16, "fd12:3456::/32"]   # not public, yet webhooks, chats, mail servers and flows may call it
+  rewrite: {hooks.example.com: "http://10.20.0.5:8080/hooks"}   # where calls for a host go instead
 sources:
   disk_full: {high: 90, low: 85}
   domain_expiry: {paths: [/etc/letsencrypt/live, /srv/tls]}
@@ -299,6 +303,7 @@ func (c *Config) Validate() []error {
 	problems = append(problems, c.Traces.Validate()...)
 	problems = append(problems, c.SMTP.Validate()...)
 	problems = append(problems, c.Sessions.validate()...)
+	problems = append(problems, c.Egress.Validate()...)
 	return append(problems, c.Retention.Validate()...)
 }
 

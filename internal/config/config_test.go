@@ -52,7 +52,7 @@ sources: {disk_full: {high: 90}}
 
 func TestListExample(t *testing.T) {
 	c, err := load(t, config.ListExample)
-	if err != nil || len(c.Retention.Rules) != 3 || len(c.Retention.Holds) != 1 || len(c.Sources) != 2 || len(c.Proxies) != 1 {
+	if err != nil || len(c.Retention.Rules) != 3 || len(c.Retention.Holds) != 1 || len(c.Sources) != 2 || len(c.Proxies) != 1 || len(c.Egress.Allow) != 2 || len(c.Egress.Rewrite) != 1 {
 		t.Errorf("the documented example: %+v, %v", c, err)
 	}
 }
@@ -89,6 +89,9 @@ func TestMistakes(t *testing.T) {
 		{"traces: {service_name: ''}", "", []string{"traces.service_name"}},
 		{"traces: {headers: x}", "", []string{`unknown key "headers"`}},
 		{"", "TOCSIN_TRACES_SAMPLE=half", []string{"TOCSIN_TRACES_SAMPLE", "not a number"}},
+		{"egress: {allow: [10.0.0.1]}", "", []string{`egress.allow: "10.0.0.1" is not a network`}},
+		{"egress: {rewrite: {a: 'http://u:hunter2@b/'}}", "", []string{`egress.rewrite: "a"`}},
+		{"egress: {rewrite: {a: 'ftp://b/'}}", "", []string{`egress.rewrite: "a"`}},
 		{"a: b: c", "", []string{"mapping values are not allowed"}},
 		{"", "TOCSIN_LISTN=x", []string{"TOCSIN_LISTN is no key"}},
 		{"", "TOCSIN_LOG_EVENTS=maybe", []string{"TOCSIN_LOG_EVENTS", "neither true nor false"}},

@@ -45,9 +45,12 @@ func writeSample(b *strings.Builder, v reflect.Value, indent string) error {
 		}
 	}
 	for _, i := range sections {
-		fmt.Fprintf(b, "\n#%s%s:", indent, v.Type().Field(i).Tag.Get("yaml"))
-		if err := writeSample(b, v.Field(i), indent+"  "); err != nil {
+		var section strings.Builder
+		if err := writeSample(&section, v.Field(i), indent+"  "); err != nil {
 			return err
+		}
+		if section.Len() > 0 { // one of lists alone stands among the examples
+			fmt.Fprintf(b, "\n#%s%s:%s", indent, v.Type().Field(i).Tag.Get("yaml"), section.String())
 		}
 	}
 	return nil
