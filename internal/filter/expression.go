@@ -2,6 +2,7 @@ package filter
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -88,7 +89,7 @@ func (e extended) ResolveName(name string) (any, bool) {
 func native(v ref.Val, depth int, budget *int) (any, error) {
 	*budget--
 	if depth == 0 || *budget < 0 {
-		return nil, fmt.Errorf("expression: the result is too large")
+		return nil, errors.New("expression: the result is too large")
 	}
 	switch v := v.(type) {
 	case types.Null:
