@@ -7,7 +7,7 @@ NFPM_VERSION := v2.44.1
 export CGO_ENABLED ?= 0
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help run build test test-fast race lint fmt fuzz bench cover gen check soak tools package
+.PHONY: help run build test test-fast race lint fmt fuzz bench cover gen check soak tools screenshots package
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -55,6 +55,10 @@ bench: ## ratios measured in one run, written to docs/benchmarks.md
 
 soak: ## long runs: crashes under load, for SOAK (1h)
 	TOCSIN_SOAK=$${SOAK:-1h} go test -run 'TestSoak' -timeout 0 -v ./internal/...
+
+screenshots: tools ## the pictures of the documentation, from a real run
+	@mkdir -p docs/screenshots
+	go test -count 1 -tags screenshots -run TestScreenshots ./internal/e2e
 
 cover: ## coverage of the Go tests
 	go test -coverprofile=cover.out ./... && go tool cover -func=cover.out | tail -1

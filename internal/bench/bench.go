@@ -49,6 +49,7 @@ const (
 	SectionSearch = "search"
 	SectionTail   = "tail"
 	SectionMemory = "memory"
+	SectionPages  = "pages"
 )
 
 // scale is how much work each part does.
@@ -119,7 +120,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		name string
 		run  func(context.Context) error
 	}{
-		{SectionAppend, b.appends}, {SectionHTTP, b.overHTTP}, {SectionSearch, b.searches}, {SectionTail, b.tail}, {SectionMemory, b.idle},
+		{SectionAppend, b.appends}, {SectionHTTP, b.overHTTP}, {SectionSearch, b.searches}, {SectionTail, b.tail}, {SectionPages, b.pages}, {SectionMemory, b.idle},
 	} {
 		if !b.wanted(section.name) {
 			continue

@@ -118,7 +118,7 @@ func (v *eventsView) links() {
 // Time for counting: at first so little that the page is there at once; where
 // that was not enough, it asks again for all.
 const (
-	countSoon = 40 * time.Millisecond
+	countSoon = 8 * time.Millisecond
 	countAll  = searchDeadline
 )
 

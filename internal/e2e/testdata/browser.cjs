@@ -77,7 +77,7 @@ async function look(browser, seqs) {
     const count = async (r) => { try { first += (await r.body()).length; } catch { /* a redirect has none */ } };
     page.on("response", count);
     await signIn(page);
-    await page.waitForSelector("#more-facets section");
+    await page.waitForSelector("#more-facets section", { state: "attached" });
     page.off("response", count);
     await check(`first visit ${scheme} ${width}`, async () => (first > 250000 ? `${first} bytes` : first < 1000 ? "nothing was counted" : ""));
     for (const [name, where] of pages(seqs)) {
@@ -85,7 +85,7 @@ async function look(browser, seqs) {
         bad.length = 0;
         if (name === "sign-in") await context.clearCookies();
         await page.goto(base + where);
-        if (await page.locator("#more-facets[hx-get]").count()) await page.waitForSelector("#more-facets:not([hx-get])");
+        if (await page.locator("#more-facets[hx-get]").count()) await page.waitForSelector("#more-facets:not([hx-get])", { state: "attached" });
         if (width === 1440 && scheme === "light") fs.writeFileSync(path.join(folder, name.replace(/ /g, "-") + ".html"), await (await page.request.get(base + where)).text());
         const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
         if (over > 0) bad.push(`wider than the window by ${over} px`);
