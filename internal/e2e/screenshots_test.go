@@ -36,7 +36,7 @@ func TestScreenshots(t *testing.T) {
 			t.Fatalf("run: %d %s %s", code, out, errOut)
 		}
 	}
-	for range 6 {
+	for range 2 {
 		s.signIn("admin", "wrong")
 	}
 	for _, name := range []string{"backup of web-17", "prometheus", "ci"} {
