@@ -255,3 +255,56 @@ func TestTwoFactor(t *testing.T) {
 		}
 	}
 }
+
+// TestAuditShapes compares the audit view of each action with the members of
+// seed 003's example of it.
+func TestAuditShapes(t *testing.T) {
+	t.Parallel()
+	j := &journey{server: start(t)}
+	boss := j.session("admin", password)
+	j.signIn("admin", "wrong-password")
+	j.send("PATCH", "/v1/users/1", boss, `{"name":"The Administrator"}`).want(t, 200)
+	ann := j.user("ann", "viewer")
+	j.send("PATCH", "/v1/users/"+ann, boss, `{"password":"another-good-one"}`).want(t, 200)
+	token := text(j.send("POST", "/v1/users/"+ann+"/impersonate", boss, "").want(t, 200)["token"])
+	j.send("DELETE", "/v1/users/"+ann+"/impersonate", token, "").want(t, 204)
+	j.send("POST", "/v1/auth/logout", boss, "").want(t, 204)
+	for action, context := range map[string][]string{
+		"login":                 {"auth_method", "auth_method_args", "http_request"},
+		"login_failed":          {"http_request", "password", "reason", "stage", "username"},
+		"logout":                {"http_request", "reason"},
+		"user_write":            {"attributes", "created", "email", "http_request", "name", "username"},
+		"password_set":          {"http_request", "user"},
+		"model_updated":         {"diff", "http_request", "model"},
+		"impersonation_started": {"http_request", "to"},
+		"impersonation_ended":   {"http_request", "to"},
+	} {
+		found := j.find("filter", `type == "`+action+`"`, "view", "audit", "limit", "1").Events
+		if len(found) != 1 {
+			t.Errorf("%s was not raised", action)
+			continue
+		}
+		e := found[0]
+		if diff := cmp.Diff([]string{"action", "app", "brand", "client_ip", "context", "created", "expires", "pk", "user"}, slices.Sorted(maps.Keys(e))); diff != "" {
+			t.Errorf("%s: %s", action, diff)
+		}
+		if diff := cmp.Diff(context, slices.Sorted(maps.Keys(e["context"].(object)))); diff != "" {
+			t.Errorf("%s: context: %s", action, diff)
+		}
+		for _, name := range []string{"args.query", "method", "path", "request_id", "user_agent"} {
+			if dig(e, "context.http_request."+name) == nil {
+				t.Errorf("%s: http_request has no %s", action, name)
+			}
+		}
+		if e["client_ip"] != "127.0.0.1" || e["action"] != action {
+			t.Errorf("%s: %v", action, e)
+		}
+		if action == "login_failed" {
+			if e["app"] != "tocsin.identity" || dig(e, "user.username") != "AnonymousUser" || dig(e, "context.password") != "********************" {
+				t.Errorf("login_failed: %v", e)
+			}
+		} else if dig(e, "user.username") != "admin" || text(dig(e, "user.pk")) != "1" {
+			t.Errorf("%s: user %v", action, e["user"])
+		}
+	}
+}

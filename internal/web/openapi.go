@@ -146,7 +146,7 @@ func (r *route) responses(method, path string) object {
 		problem("429", "Too many at once; Retry-After says when to come back.")
 		problem("507", "The disk is full.")
 	}
-	if method == "DELETE" {
+	if method == "DELETE" || method == "POST" && strings.Contains(path, "{") {
 		problem("409", "It conflicts with what is there.")
 		problem("412", "It has changed since it was read.")
 	}

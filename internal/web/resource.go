@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"reflect"
+	"strings"
 
 	"github.com/tocsin-events/tocsin/internal/event"
 	"github.com/tocsin-events/tocsin/internal/state"
@@ -81,9 +83,9 @@ func changeOf(w http.ResponseWriter, r *http.Request) (id state.ObjectID, versio
 }
 
 // merge is the input that a request makes of what there was: all of it for PUT;
-// for PATCH a merge patch (RFC 7396). null empties what can be empty, such as a
-// time or a list, and is the same as absent for texts. Inputs must write all
-// their members.
+// for PATCH a merge patch (RFC 7396). null takes away what can be absent (a
+// pointer of the input), and is the same as absent for all else. Inputs must
+// write all their members.
 func merge[In any](r *http.Request, raw json.RawMessage, was In) (In, error) {
 	var in In
 	if err := decodeStrict(raw, &in); err != nil || r.Method != http.MethodPatch { // unknown members are refused by name
@@ -99,16 +101,12 @@ func merge[In any](r *http.Request, raw json.RawMessage, was In) (In, error) {
 	if err != nil {
 		return in, err
 	}
-	var out In
-	empty, err := members(out)
-	if err != nil {
-		return in, err
-	}
+	optional := pointers(reflect.TypeFor[In]())
 	for name, value := range patch {
 		if _, known := old[name]; !known { // in other letters
 			return in, event.Invalidf("body: unknown field %q", name)
 		}
-		if string(value) != "null" || string(empty[name]) == "null" {
+		if string(value) != "null" || optional[name] {
 			old[name] = value
 		}
 	}
@@ -116,8 +114,19 @@ func merge[In any](r *http.Request, raw json.RawMessage, was In) (In, error) {
 	if err != nil {
 		return in, err
 	}
+	var out In
 	err = json.Unmarshal(whole, &out)
 	return out, err
+}
+
+// pointers are the members of an input that can be null, by their JSON names.
+func pointers(t reflect.Type) map[string]bool {
+	found := map[string]bool{}
+	for f := range t.Fields() {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		found[name] = f.Type.Kind() == reflect.Pointer
+	}
+	return found
 }
 
 func members(v any) (map[string]json.RawMessage, error) {

@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/tocsin-events/tocsin/internal/identity"
 )
@@ -215,18 +216,24 @@ func (s *Server) routes() http.Handler {
 	})
 }
 
-// methodsOf lists the methods that a path knows, but for the hidden patterns.
+// methodsOf lists the methods that a path knows, but for the hidden patterns. A
+// path that a pattern names in full, such as /v1/invitations/accept, is no {id}.
 func methodsOf(mux *http.ServeMux, hidden map[string]bool, r *http.Request) string {
-	allowed := ""
+	var named, all []string
 	for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} {
 		probe := r.Clone(r.Context())
 		probe.Method = method
-		if _, pattern := mux.Handler(probe); pattern != "" && !hidden[pattern] {
-			if allowed != "" {
-				allowed += ", "
-			}
-			allowed += method
+		_, pattern := mux.Handler(probe)
+		if pattern == "" || hidden[pattern] {
+			continue
+		}
+		all = append(all, method)
+		if strings.HasSuffix(pattern, " "+r.URL.Path) {
+			named = append(named, method)
 		}
 	}
-	return allowed
+	if named != nil {
+		all = named
+	}
+	return strings.Join(all, ", ")
 }

@@ -65,9 +65,6 @@ func (s *Server) putToken(w http.ResponseWriter, r *http.Request) error {
 	changed, err := s.Identity.UpdateToken(r.Context(), cause(r), id, version, func(t *identity.Token) error {
 		was := tokenInput{Name: t.Name, Scopes: t.Scopes, ExpiresAt: t.ExpiresAt}
 		in, err := merge(r, raw, was)
-		if r.Method == http.MethodPatch && in.Scopes == nil {
-			in.Scopes = was.Scopes
-		}
 		t.Name, t.Scopes, t.ExpiresAt = in.Name, in.Scopes, in.ExpiresAt
 		return err
 	})
