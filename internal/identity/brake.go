@@ -43,7 +43,11 @@ type try struct {
 func newBrake() *brake { return &brake{tries: map[string]*try{}} }
 
 func brakeKeysOf(address, account string) [2]string {
-	return [2]string{"address " + network(address), "account " + strings.ToLower(account)}
+	account = strings.ToLower(account)
+	if len(account) > maxUsername { // a stranger must not fill the memory with names
+		account = hashToken(account)
+	}
+	return [2]string{"address " + network(address), "account " + account}
 }
 
 // network is the unit in which addresses are counted: an IPv6 customer has a

@@ -133,6 +133,9 @@ func (i *Identity) RequestReset(ctx context.Context, by state.Cause, who *Princi
 // AskReset is for those who can't sign in. It never says whether there is such
 // a user: nothing is awaited that only happens where there is one.
 func (i *Identity) AskReset(ctx context.Context, by state.Cause, username string) error {
+	if len(username) > maxUsername {
+		return event.Invalidf("username: no name is longer than %d bytes", maxUsername)
+	}
 	if wait := i.asked.wait(by.ClientIP, username); wait > 0 {
 		return &SlowDown{wait}
 	}

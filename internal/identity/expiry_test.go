@@ -155,6 +155,23 @@ func TestNoEnumeration(t *testing.T) {
 	}
 }
 
+// A stranger who tries long names fills no memory with them.
+func TestLongNames(t *testing.T) {
+	i, _ := newIdentity(t)
+	long := strings.Repeat("x", 1<<20)
+	if _, err := i.SignIn(t.Context(), from(""), long, "x", ""); !errors.Is(err, event.ErrInvalid) {
+		t.Errorf("SignIn: %v", err)
+	}
+	if err := i.AskReset(t.Context(), from(""), long); !errors.Is(err, event.ErrInvalid) {
+		t.Errorf("AskReset: %v", err)
+	}
+	for _, key := range brakeKeysOf("192.0.2.1", long) {
+		if len(key) > 128 {
+			t.Errorf("a key of %d bytes", len(key))
+		}
+	}
+}
+
 // A user has a hundred sessions at most; the oldest ends, on record.
 func TestManySessions(t *testing.T) {
 	i, s := newIdentity(t)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/tocsin-events/tocsin/internal/event"
@@ -63,7 +64,7 @@ func (i *Identity) newSession(by state.Cause, user state.ObjectID, method string
 		created: now, seen: now, expires: now.Add(life), clientIP: by.ClientIP,
 	}
 	if agent, ok := by.Request["user_agent"].(string); ok {
-		row.userAgent = agent[:min(len(agent), 500)]
+		row.userAgent = strings.ToValidUTF8(agent[:min(len(agent), 500)], "")
 	}
 	if i.binding != nil {
 		row.bound.Binding = i.binding()

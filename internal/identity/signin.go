@@ -30,6 +30,9 @@ var ErrOneTimePassword = event.Deniedf("a one-time password is needed")
 // where there were too many of them. Whether a one-time password is needed is
 // told to those alone who know the password.
 func (i *Identity) SignIn(ctx context.Context, by state.Cause, username, password, otp string) (Session, error) {
+	if len(username) > maxUsername {
+		return Session{}, event.Invalidf("username: no name is longer than %d bytes", maxUsername)
+	}
 	if wait := i.slow.wait(by.ClientIP, username); wait > 0 {
 		return Session{}, i.refuse(ctx, by, username, "password", "too many attempts", &SlowDown{wait})
 	}

@@ -51,6 +51,9 @@ var users = state.Collection[User]{ //nolint:gochecknoglobals // a description o
 	Check: checkUser,
 }
 
+// maxUsername is the longest user name, in bytes.
+const maxUsername = 64
+
 var username = regexp.MustCompile(`^[a-z0-9][a-z0-9._@-]{0,63}$`)
 
 func checkUser(u *User) error {
