@@ -17,11 +17,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"os"
-	"strings"
 	"time"
-
-	gomail "github.com/wneessen/go-mail"
 
 	"github.com/tocsin-events/tocsin/internal/config"
 	"github.com/tocsin-events/tocsin/internal/event"
@@ -120,55 +116,7 @@ func (m *Mail) deliver(ctx context.Context, msg Message) error {
 	if server.Host == "" {
 		return event.Unavailablef("no mail server is configured: set smtp.host")
 	}
-	out := gomail.NewMsg(gomail.WithNoDefaultUserAgent()) // which would tell versions
-	if err := out.From(server.From); err != nil {
-		return event.Invalidf("smtp.from: %w", err)
-	}
-	if err := out.To(msg.To); err != nil {
-		return event.Invalidf("mail: recipient: %w", err)
-	}
-	out.Subject(strings.NewReplacer("\r", " ", "\n", " ").Replace(msg.Subject))
-	out.SetMessageID()
-	out.SetDate()
-	out.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834: no holiday replies
-	out.SetBodyString(gomail.TypeTextPlain, msg.Text)
-	options, err := m.clientOptions(server)
-	if err != nil {
-		return err
-	}
-	client, err := gomail.NewClient(server.Host, options...)
-	if err != nil {
-		return event.Invalidf("smtp: %w", err)
-	}
-	limit, cancel := context.WithTimeoutCause(ctx, sendTime, fmt.Errorf("the mail server took longer than %s", sendTime))
-	defer cancel()
-	if err := client.DialAndSendWithContext(limit, out); err != nil {
-		return event.Unavailablef("mail server %s: %w", server.Host, err)
-	}
-	return nil
-}
-
-func (m *Mail) clientOptions(server config.SMTP) ([]gomail.Option, error) {
-	options := []gomail.Option{gomail.WithPort(server.Port), gomail.WithTimeout(sendTime / 2)}
-	switch server.TLS {
-	case "implicit":
-		options = append(options, gomail.WithSSL())
-	case "none":
-		options = append(options, gomail.WithTLSPolicy(gomail.NoTLS))
-	default:
-		options = append(options, gomail.WithTLSPolicy(gomail.TLSMandatory))
-	}
-	if m.o.TLS != nil {
-		options = append(options, gomail.WithTLSConfig(m.o.TLS))
-	}
-	if server.Username == "" {
-		return options, nil
-	}
-	password, err := os.ReadFile(server.PasswordFile)
-	if err != nil {
-		return nil, event.Invalidf("smtp.password_file: %w", err)
-	}
-	// Discovery refuses to send a password in the clear, but to this host.
-	return append(options, gomail.WithSMTPAuth(gomail.SMTPAuthAutoDiscover), gomail.WithUsername(server.Username),
-		gomail.WithPassword(strings.TrimRight(string(password), "\r\n"))), nil
+	to := Server{SMTP: server, TLS: m.o.TLS}
+	_, err := to.Deliver(ctx, Letter{To: []string{msg.To}, Subject: msg.Subject, Text: msg.Text})
+	return err
 }
