@@ -134,7 +134,7 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	if err := web.LoadTypes(ctx, a.state, a.catalog); err != nil {
 		return nil, err
 	}
-	g, err := geo.Open(geo.Files(c.Geo), a.log.With("component", "geo"))
+	g, err := geo.Open(geo.Files(c.Geo), ownNetworks(c), a.log.With("component", "geo"))
 	if err != nil {
 		return nil, err
 	}

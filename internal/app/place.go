@@ -1,6 +1,23 @@
 package app
 
-import "github.com/tocsin-events/tocsin/internal/identity"
+import (
+	"net/netip"
+
+	"github.com/tocsin-events/tocsin/internal/config"
+	"github.com/tocsin-events/tocsin/internal/geo"
+	"github.com/tocsin-events/tocsin/internal/identity"
+)
+
+// ownNetworks are the networks of a configuration that was validated.
+func ownNetworks(c *config.Config) []geo.Network {
+	var all []geo.Network
+	for _, n := range c.Networks {
+		if p, err := netip.ParsePrefix(n.CIDR); err == nil {
+			all = append(all, geo.Network{Prefix: p, Label: n.Label})
+		}
+	}
+	return all
+}
 
 // locator lets identity ask geo where an address is.
 type locator struct{ app *App }

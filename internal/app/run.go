@@ -229,7 +229,7 @@ func (a *App) reload(ctx context.Context) error {
 	if err := fixed(a.current.Load(), &c); err != nil {
 		return err
 	}
-	g, err := geo.Open(geo.Files(c.Geo), a.log.With("component", "geo"))
+	g, err := geo.Open(geo.Files(c.Geo), ownNetworks(&c), a.log.With("component", "geo"))
 	if err != nil {
 		return err
 	}

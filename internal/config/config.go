@@ -33,7 +33,7 @@ type Config struct {
 	Database  string   `yaml:"database" doc:"State database; empty for SQLite in the data folder."`
 	PublicURL string   `yaml:"public_url" doc:"Address under which others reach this server; the base of its events' sources. Empty for http:// and listen."`
 	Group     string   `yaml:"group" doc:"Operating system group whose members may emit through the socket."`
-	Proxies   []string `yaml:"trusted_proxies" doc:"Networks whose X-Forwarded-For is believed."`
+	Proxies   []string `yaml:"trusted_proxies" doc:"Networks whose X-Forwarded-For is believed, or, where there is none, whose Forwarded (RFC 7239)."`
 
 	Log         Log         `yaml:"log"`
 	Retention   Retention   `yaml:"retention"`
@@ -44,6 +44,7 @@ type Config struct {
 	SMTP        SMTP        `yaml:"smtp"`
 	Sessions    Sessions    `yaml:"sessions"`
 	Egress      Egress      `yaml:"egress"`
+	Networks    []Network   `yaml:"networks" doc:"Networks of your own, and what they are called."`
 
 	Sources map[string]yaml.Node `yaml:"sources" doc:"Options of each source, by its name."`
 }
@@ -195,6 +196,9 @@ retention:
 egress:
   allow: [10.20.0.0/16, "fd12:3456::/32"]   # not public, yet webhooks, chats, mail servers and flows may call it
   rewrite: {hooks.example.com: "http://10.20.0.5:8080/hooks"}   # where calls for a host go instead
+networks:                            # of your own: asorg and asnetwork of events from there
+  - {cidr: 10.0.0.0/8, label: "the company"}
+  - {cidr: 10.3.0.0/16, label: Frankfurt}
 sources:
   disk_full: {high: 90, low: 85}
   domain_expiry: {paths: [/etc/letsencrypt/live, /srv/tls]}
@@ -304,6 +308,11 @@ func (c *Config) Validate() []error {
 	problems = append(problems, c.SMTP.Validate()...)
 	problems = append(problems, c.Sessions.validate()...)
 	problems = append(problems, c.Egress.Validate()...)
+	for i := range c.Networks {
+		if err := c.Networks[i].validate(i); err != nil {
+			problems = append(problems, err)
+		}
+	}
 	return append(problems, c.Retention.Validate()...)
 }
 

@@ -7,11 +7,13 @@
 package geo
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -25,6 +27,13 @@ import (
 // Files are the paths of the databases; an empty one is not used.
 type Files struct{ City, Country, ASN string }
 
+// Network is a network of the operator's own: its addresses have its label as
+// asorg, and it as asnetwork, whatever the files say. The longest prefix wins.
+type Network struct {
+	Prefix netip.Prefix
+	Label  string
+}
+
 // Place is what is known about an address: strings, as in an event.
 type Place struct {
 	Country, Continent, City, Lat, Lon string
@@ -34,7 +43,8 @@ type Place struct {
 // Geo looks addresses up.
 type Geo struct {
 	log     *slog.Logger
-	files   [3]*file // city, country, asn
+	files   [3]*file  // city, country, asn
+	own     []Network // longest prefix first
 	cache   atomic.Pointer[cache]
 	enabled bool
 }
@@ -48,8 +58,9 @@ type file struct {
 
 // Open reads the files. A file that can't be read is an error, because it was
 // named in the configuration.
-func Open(f Files, log *slog.Logger) (*Geo, error) {
-	g := &Geo{log: log}
+func Open(f Files, own []Network, log *slog.Logger) (*Geo, error) {
+	g := &Geo{log: log, own: slices.Clone(own), enabled: len(own) > 0}
+	slices.SortStableFunc(g.own, func(a, b Network) int { return cmp.Compare(b.Prefix.Bits(), a.Prefix.Bits()) })
 	g.cache.Store(newCache())
 	for i, path := range []string{f.City, f.Country, f.ASN} {
 		if path == "" {
@@ -134,6 +145,12 @@ func (g *Geo) Lookup(address string) Place {
 			}
 			if r := g.files[i].reader.Load().Lookup(ip); r.Found() {
 				fill(r, &p)
+			}
+		}
+		for _, n := range g.own {
+			if n.Prefix.Contains(ip) {
+				p.ASN, p.ASOrg, p.ASNetwork = "", n.Label, n.Prefix.String()
+				break
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -54,7 +55,7 @@ func TestLookup(t *testing.T) {
 	write(t, files.City, "192.0.2.0/24", city("Berlin"))
 	write(t, files.Country, "2001:db8::/32", mmdbtype.Map{"country_code": mmdbtype.String("FR")}) // the free files are flat
 	write(t, files.ASN, "192.0.2.0/25", mmdbtype.Map{"autonomous_system_number": mmdbtype.Uint32(64500), "autonomous_system_organization": mmdbtype.String("Example Net")})
-	g, err := geo.Open(files, slog.New(slog.DiscardHandler))
+	g, err := geo.Open(files, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +85,7 @@ func TestRefresh(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "city.mmdb")
 	write(t, path, "192.0.2.0/24", city("Berlin"))
 	var log bytes.Buffer
-	g, err := geo.Open(geo.Files{City: path}, slog.New(slog.NewTextHandler(&log, nil)))
+	g, err := geo.Open(geo.Files{City: path}, nil, slog.New(slog.NewTextHandler(&log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,16 +125,42 @@ func TestOpenErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{bad, "/nowhere.mmdb"} {
-		if _, err := geo.Open(geo.Files{ASN: path}, nil); err == nil || !strings.Contains(err.Error(), path) {
+		if _, err := geo.Open(geo.Files{ASN: path}, nil, nil); err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("Open(%s) = %v", path, err)
 		}
 	}
-	g, err := geo.Open(geo.Files{}, nil)
+	g, err := geo.Open(geo.Files{}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	e := event.Event{ClientIP: "192.0.2.1"}
 	if g.Enrich(&e); e.GeoCountry != "" {
 		t.Errorf("without files: %+v", e)
+	}
+}
+
+// Own networks have their label, the longest prefix wins, and nobody else is
+// touched.
+func TestOwnNetworks(t *testing.T) {
+	g, err := geo.Open(geo.Files{}, []geo.Network{
+		{Prefix: netip.MustParsePrefix("10.0.0.0/8"), Label: "the company"},
+		{Prefix: netip.MustParsePrefix("10.3.0.0/16"), Label: "Frankfurt"},
+		{Prefix: netip.MustParsePrefix("fd00::/8"), Label: "management"},
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for address, want := range map[string]geo.Place{
+		"10.1.2.3":        {ASOrg: "the company", ASNetwork: "10.0.0.0/8"},
+		"::ffff:10.3.0.1": {ASOrg: "Frankfurt", ASNetwork: "10.3.0.0/16"},
+		"fd00::1%eth0":    {ASOrg: "management", ASNetwork: "fd00::/8"},
+		"192.0.2.1":       {},
+		"nonsense":        {},
+	} {
+		e := event.Event{ClientIP: address}
+		g.Enrich(&e)
+		if e.ASOrg != want.ASOrg || e.ASNetwork != want.ASNetwork {
+			t.Errorf("%s is %q in %q, want %+v", address, e.ASOrg, e.ASNetwork, want)
+		}
 	}
 }

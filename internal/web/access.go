@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -177,51 +176,6 @@ func cause(r *http.Request) state.Cause {
 		by.AuthType, by.AuthID, by.AuthName, by.AuthEmail, by.OnBehalfOf = p.AuthType, p.ID, p.Name, p.Email, p.OnBehalfOf
 	}
 	return by
-}
-
-// clientAddress is the address of the client. Behind trusted proxies it is the
-// rightmost address in X-Forwarded-For that is none of theirs; an unreadable one
-// falls back to the peer.
-func clientAddress(r *http.Request, trusted []netip.Prefix) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return "" // a Unix socket has none
-	}
-	peer, err := netip.ParseAddr(host)
-	if err != nil {
-		return ""
-	}
-	peer = peer.Unmap().WithZone("")
-	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	at := peer
-	for i := len(hops) - 1; i >= 0 && contains(trusted, at); i-- {
-		next, ok := parseHop(hops[i])
-		if !ok {
-			return peer.String()
-		}
-		at = next
-	}
-	return at.String()
-}
-
-func contains(networks []netip.Prefix, ip netip.Addr) bool {
-	for _, n := range networks {
-		if n.Contains(ip) {
-			return true
-		}
-	}
-	return false
-}
-
-// parseHop reads one element of X-Forwarded-For: an address, with or without a
-// port, brackets and a zone.
-func parseHop(text string) (netip.Addr, bool) {
-	text = strings.TrimSpace(text)
-	if ap, err := netip.ParseAddrPort(text); err == nil {
-		return ap.Addr().Unmap().WithZone(""), true
-	}
-	ip, err := netip.ParseAddr(strings.Trim(text, "[]"))
-	return ip.Unmap().WithZone(""), err == nil
 }
 
 // recorder remembers the status for the metrics.

@@ -47,6 +47,46 @@ func TestClientAddress(t *testing.T) {
 	}
 }
 
+// TestForwarded reads RFC 7239 in the same way, and only without the other.
+func TestForwarded(t *testing.T) {
+	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+	for _, tt := range []struct{ forwarded, xff, want string }{
+		{"for=198.51.100.7", "", "198.51.100.7"},
+		{`For="[2001:db8::7]:443";proto=https;by=10.0.0.1`, "", "2001:db8::7"},
+		{`for=6.6.6.6, for=198.51.100.7;host="a,b;c", for=10.0.0.2`, "", "198.51.100.7"},
+		{`for=198.51.100.7, proto=https`, "", "10.0.0.1"},
+		{`for=unknown`, "", "10.0.0.1"},
+		{`for=_hidden, for=198.51.100.7`, "", "198.51.100.7"},
+		{`for="`, "", "10.0.0.1"},
+		{`for="198.51.100.7\"`, "", "10.0.0.1"},
+		{"for=6.6.6.6", "198.51.100.7", "198.51.100.7"},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.RemoteAddr = "10.0.0.1:5"
+		r.Header.Set("Forwarded", tt.forwarded)
+		if tt.xff != "" {
+			r.Header.Set("X-Forwarded-For", tt.xff)
+		}
+		if got := clientAddress(r, trusted); got != tt.want {
+			t.Errorf("Forwarded %q, X-Forwarded-For %q: %q, want %q", tt.forwarded, tt.xff, got, tt.want)
+		}
+	}
+}
+
+func FuzzClientAddress(f *testing.F) {
+	f.Add(`for="[::1]:1";by=x, for=_y`, "1.2.3.4, [::]:5")
+	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+	f.Fuzz(func(t *testing.T, forwarded, xff string) {
+		r := &http.Request{RemoteAddr: "10.0.0.1:5", Header: http.Header{"Forwarded": {forwarded}}}
+		if xff != "" {
+			r.Header["X-Forwarded-For"] = []string{xff}
+		}
+		if ip, err := netip.ParseAddr(clientAddress(r, trusted)); err != nil || ip.Zone() != "" || ip.Is4In6() {
+			t.Errorf("no plain address: %v %v", ip, err)
+		}
+	})
+}
+
 func TestDirect(t *testing.T) {
 	for peer, want := range map[string]bool{"127.0.0.1:5": true, "[::1]:5": true, "192.0.2.1:5": false, "@": false} {
 		r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
