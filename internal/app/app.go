@@ -187,6 +187,9 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 		Journal: a.journal, State: a.state, Folder: a.folder, Catalog: a.catalog, Ingest: a.ingest, Identity: a.identity, Filters: filters,
 		Metrics: a.metrics, Traces: &a.traces, Log: a.log.With("component", "web"), Settings: a.settings, Policy: policyOf, Sources: a.sourceRows, Reload: a.Reload, Ready: a.ready,
 	})
+	if err := a.web.LoadBrands(ctx); err != nil {
+		return nil, err
+	}
 	a.http = a.web.HTTP()
 	if a.sources, err = a.openSources(c); err != nil {
 		return nil, err

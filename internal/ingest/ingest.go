@@ -49,6 +49,8 @@ const MaxDepth = 8
 type Sender struct {
 	// Name goes into recordedby: the token, the user, or the part of the server.
 	Name string
+	// Brand is that of the host name under which they came; empty for none.
+	Brand string
 	// Trusted senders are other Tocsins with the scope forward: what they say
 	// about place, depth and brand is kept.
 	Trusted bool
@@ -225,7 +227,7 @@ func (i *Ingest) complete(e *event.Event, from *Sender, now time.Time) error {
 		e.ASN, e.ASOrg, e.ASNetwork = "", "", ""
 		e.CausationDepth = 0
 		if !from.Own {
-			e.Brand = ""
+			e.Brand = from.Brand
 		}
 	}
 	if err := i.classify(e, from); err != nil {

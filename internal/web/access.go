@@ -36,6 +36,7 @@ type caller struct {
 	principal *identity.Principal
 	address   string
 	requestID string
+	brand     string // of the host name that was asked for
 }
 
 func callerOf(r *http.Request) *caller { return r.Context().Value(callerKey).(*caller) }
@@ -72,6 +73,9 @@ func (s *Server) wrap(pattern string, h handler, fail func(http.ResponseWriter, 
 		head.Set("X-Content-Type-Options", "nosniff")
 		head.Set("Cache-Control", "no-store")
 		who := &caller{address: clientAddress(r, s.Proxies()), requestID: string(event.NewID())}
+		if b := s.brands.of(s.hostOf(r)); b != nil {
+			who.brand = b.Name
+		}
 		head.Set("X-Request-Id", who.requestID)
 		ctx, span := s.Traces.Request(r, pattern, who.address, who.requestID)
 		defer func() { span.Answered(rec.status) }()
@@ -171,7 +175,7 @@ func cause(r *http.Request) state.Cause {
 	by := state.Cause{AuthType: "unauthenticated", ClientIP: who.address, Request: map[string]any{
 		"method": r.Method, "path": r.URL.Path, "args": map[string]any{"query": r.URL.RawQuery},
 		"user_agent": r.UserAgent(), "request_id": who.requestID,
-	}}
+	}, Brand: who.brand}
 	if p := who.principal; p != nil {
 		by.AuthType, by.AuthID, by.AuthName, by.AuthEmail, by.OnBehalfOf = p.AuthType, p.ID, p.Name, p.Email, p.OnBehalfOf
 	}

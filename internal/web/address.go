@@ -33,6 +33,16 @@ func clientAddress(r *http.Request, trusted []netip.Prefix) string {
 	return at.String()
 }
 
+// fromTrusted reports whether a request comes from a trusted proxy.
+func fromTrusted(r *http.Request, trusted []netip.Prefix) bool {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return false
+	}
+	peer, err := netip.ParseAddr(host)
+	return err == nil && contains(trusted, peer.Unmap().WithZone(""))
+}
+
 // hopsOf are the addresses that proxies have noted, the last one's at the end.
 func hopsOf(h http.Header) []string {
 	if list := h.Values("X-Forwarded-For"); len(list) > 0 {

@@ -119,7 +119,7 @@ func (s *Server) postEvents(w http.ResponseWriter, r *http.Request) error {
 		return q.err
 	}
 	p := callerOf(r).principal
-	from := ingest.Sender{Name: p.Name, Trusted: p.Can(identity.Forward)}
+	from := ingest.Sender{Name: p.Name, Brand: callerOf(r).brand, Trusted: p.Can(identity.Forward)}
 	a, err := s.takeEvents(w, r, from)
 	if err != nil {
 		if errors.Is(err, event.ErrInvalid) {

@@ -198,6 +198,7 @@ func schemas() object {
 		}),
 	}
 	maps.Copy(all, searchSchemas())
+	maps.Copy(all, brandSchemas())
 	return all
 }
 

@@ -80,6 +80,8 @@ type pageView struct {
 	Nav     []navEntry
 	User    string
 	Version string
+	Brand   *brand
+	Product string // what the server is called here
 	Body    any
 }
 
@@ -165,7 +167,10 @@ func (s *Server) renderStatus(w http.ResponseWriter, r *http.Request, status int
 	if p := callerOf(r).principal; p != nil {
 		v.User, v.Nav = p.Name, s.navigation(p, v.Active)
 	}
-	v.Version = s.Version
+	v.Version, v.Product = s.Version, "Tocsin"
+	if v.Brand = s.brands.of(s.hostOf(r)); v.Brand != nil && v.Brand.Title != "" {
+		v.Product = v.Brand.Title
+	}
 	var out strings.Builder // a template that fails must not leave half a page
 	if err := t.ExecuteTemplate(&out, "layout", v); err != nil {
 		return fmt.Errorf("page %s: %w", name, err)

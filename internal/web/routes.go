@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/tocsin-events/tocsin/internal/identity"
@@ -115,6 +116,8 @@ func (s *Server) pageTable() []pageRoute {
 		{"POST /settings/tokens", admin, s.postTokenPage, "", ""},
 		{"POST /settings/tokens/{id}/revoke", admin, s.postRevokeToken, "", ""},
 		{"GET /settings/licences", read, s.getLicences, "", ""},
+		{"GET /brand.css", open, s.getBrandStyle, "", ""},
+		{"GET /brand-logo", open, s.getBrandLogo, "", ""},
 		{"GET /styleguide", read, s.getStyleguide, "", ""},
 	}
 }
@@ -186,10 +189,24 @@ func (s *Server) identityTable() []route {
 	return table
 }
 
+// brandTable is every route about brands.
+func (s *Server) brandTable() []route {
+	const read, admin = identity.Read, identity.Admin
+	op := describeBrands()
+	return []route{
+		{"GET /v1/brands", read, s.getBrands, op["list"]},
+		{"POST /v1/brands", admin, s.postBrands, op["create"]},
+		{"GET /v1/brands/{id}", read, s.getBrand, op["get"]},
+		{"PUT /v1/brands/{id}", admin, s.putBrand, op["put"]},
+		{"PATCH /v1/brands/{id}", admin, s.putBrand, op["patch"]},
+		{"DELETE /v1/brands/{id}", admin, s.deleteBrand, op["delete"]},
+	}
+}
+
 // routes builds the mux. What no route knows is a problem, too.
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
-	table := append(s.table(), s.identityTable()...)
+	table := slices.Concat(s.table(), s.identityTable(), s.brandTable())
 	hidden := map[string]bool{}
 	for _, r := range table {
 		hidden[r.pattern] = r.doc.hidden

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"strings"
@@ -97,10 +98,7 @@ func (s *Server) savedRows(ctx context.Context, p *identity.Principal, now *sear
 // saveSearch keeps a search for its owner. The filter must compile.
 func (s *Server) saveSearch(r *http.Request, in savedInput) (state.Record[savedSearch], error) {
 	var made state.Record[savedSearch]
-	value := savedSearch{Name: strings.TrimSpace(in.Name), Filter: in.Filter, Since: in.Since, By: in.By, Shared: in.Shared, Owner: callerOf(r).principal.ID}
-	if value.Since == "" {
-		value.Since = defaultSince
-	}
+	value := savedSearch{Name: strings.TrimSpace(in.Name), Filter: in.Filter, Since: cmp.Or(in.Since, defaultSince), By: in.By, Shared: in.Shared, Owner: callerOf(r).principal.ID}
 	if _, err := s.Filters.Compile(filter.FromSearchBox(value.Filter)); err != nil {
 		return made, err
 	}
@@ -150,38 +148,22 @@ func (s *Server) postSearches(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	row := newSavedRow(made, callerOf(r).principal)
-	w.Header().Set("Location", "/v1/searches/"+row.ID)
-	w.Header().Set("ETag", etag(made.Version))
-	return writeJSON(w, http.StatusCreated, row)
+	return answerCreated(w, r, made.ID, made.Version, newSavedRow(made, callerOf(r).principal))
 }
 
 func (s *Server) getSearch(w http.ResponseWriter, r *http.Request) error {
-	id, err := state.ParseID(r.PathValue("id"))
-	if err != nil {
-		return err
-	}
-	found, err := savedSearches.Get(r.Context(), s.State.Reader(), id)
-	if err != nil {
-		return err
-	}
-	p := callerOf(r).principal
-	if !found.Value.Shared {
-		if err := ownSearch(r, &found.Value); err != nil {
-			return err
+	return answerOne(w, r, func(ctx context.Context, id state.ObjectID) (state.Record[savedSearch], error) {
+		found, err := savedSearches.Get(ctx, s.State.Reader(), id)
+		if err == nil && !found.Value.Shared {
+			err = ownSearch(r, &found.Value)
 		}
-	}
-	w.Header().Set("ETag", etag(found.Version))
-	return writeJSON(w, http.StatusOK, newSavedRow(found, p))
+		return found, err
+	}, s.savedRowOf(r))
 }
 
 // putSearch replaces (PUT) or patches (PATCH) a saved search.
 func (s *Server) putSearch(w http.ResponseWriter, r *http.Request) error {
-	id, version, err := target(r)
-	if err != nil {
-		return err
-	}
-	raw, err := readRaw(w, r)
+	id, version, raw, err := changeOf(w, r)
 	if err != nil {
 		return err
 	}
@@ -191,36 +173,28 @@ func (s *Server) putSearch(w http.ResponseWriter, r *http.Request) error {
 			if err := ownSearch(r, v); err != nil {
 				return err
 			}
-			in := savedInput{Since: defaultSince}
-			if r.Method == http.MethodPatch {
-				in = savedInput{v.Name, v.Filter, v.Since, v.By, v.Shared}
-			}
-			if err := decodeStrict(raw, &in); err != nil {
+			in, err := merge(r, raw, savedInput{v.Name, v.Filter, v.Since, v.By, v.Shared})
+			if err != nil {
 				return err
 			}
-			v.Name, v.Filter, v.Since, v.By, v.Shared = in.Name, in.Filter, in.Since, in.By, in.Shared
-			_, err := s.Filters.Compile(filter.FromSearchBox(v.Filter))
+			v.Name, v.Filter, v.Since, v.By, v.Shared = in.Name, in.Filter, cmp.Or(in.Since, defaultSince), in.By, in.Shared
+			_, err = s.Filters.Compile(filter.FromSearchBox(v.Filter))
 			return err
 		})
 		return err
 	})
-	if err != nil {
-		return preconditionOf(r, err)
-	}
-	w.Header().Set("ETag", etag(changed.Version))
-	return writeJSON(w, http.StatusOK, newSavedRow(changed, callerOf(r).principal))
+	return answerChanged(w, r, changed, s.savedRowOf(r), err)
 }
 
 func (s *Server) deleteSearch(w http.ResponseWriter, r *http.Request) error {
-	id, version, err := target(r)
-	if err != nil {
-		return err
-	}
-	if err := s.removeSearch(r, id, version); err != nil {
-		return preconditionOf(r, err)
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return answerDeleted(w, r, func(_ context.Context, _ state.Cause, id state.ObjectID, version int64) error {
+		return s.removeSearch(r, id, version)
+	})
+}
+
+func (s *Server) savedRowOf(r *http.Request) func(state.Record[savedSearch]) savedRow {
+	p := callerOf(r).principal
+	return func(found state.Record[savedSearch]) savedRow { return newSavedRow(found, p) }
 }
 
 func (s *Server) removeSearch(r *http.Request, id state.ObjectID, version int64) error {

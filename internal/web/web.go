@@ -60,6 +60,7 @@ type Server struct {
 	end     context.CancelFunc
 
 	verification verification
+	brands       brandSet
 }
 
 // New returns a server.
