@@ -333,25 +333,25 @@ func TestIdentityRoutes(t *testing.T) {
 			!strings.HasPrefix(path, "/v1/roles") && !strings.HasPrefix(path, "/v1/invitations") {
 			continue
 		}
-		real := strings.NewReplacer("{id}", "1", "{key}", "1", "{delegate}", "1", "{session}", "x").Replace(path)
+		named := strings.NewReplacer("{id}", "1", "{key}", "1", "{delegate}", "1", "{session}", "x").Replace(path)
 		for method, op := range item.(object) {
 			seen++
 			if text(dig(op, "summary")) == "" || dig(op, "responses") == nil {
 				t.Errorf("%s %s is not described", method, path)
 			}
 			if open[method+" "+path] {
-				if r := j.send(strings.ToUpper(method), real, "none", "{}"); r.status != 400 {
+				if r := j.send(strings.ToUpper(method), named, "none", "{}"); r.status != 400 {
 					t.Errorf("%s %s by a stranger: %d %s", method, path, r.status, r.body)
 				}
 				continue
 			}
-			if r := j.send(strings.ToUpper(method), real, "none", "{}"); r.status != 401 {
+			if r := j.send(strings.ToUpper(method), named, "none", "{}"); r.status != 401 {
 				t.Errorf("%s %s by a stranger: %d %s", method, path, r.status, r.body)
 			}
 			if strings.HasPrefix(path, "/v1/auth") || path == "/v1/users/{id}/impersonate" && method == "delete" {
 				continue
 			}
-			if r := j.send(strings.ToUpper(method), real, ann, `{}`); r.status != 403 && r.status != 400 {
+			if r := j.send(strings.ToUpper(method), named, ann, `{}`); r.status != 403 && r.status != 400 {
 				t.Errorf("%s %s of the administrator by a viewer: %d %s", method, path, r.status, r.body)
 			}
 		}

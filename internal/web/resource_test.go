@@ -34,7 +34,7 @@ func TestMerge(t *testing.T) {
 		{"PATCH", `{"tags":[]}`, thing{"old", []string{}, &at}, false},
 		{"PATCH", `{"name":null,"tags":null,"at":null}`, thing{"old", was.Tags, nil}, false},
 		{"PUT", `{"name":"new"}`, thing{Name: "new"}, false},
-		{"PATCH", `{"nmae":"x"}`, thing{}, true},
+		{"PATCH", `{"nane":"x"}`, thing{}, true},
 		{"PATCH", `{"NAME":"x"}`, thing{}, true},
 		{"PATCH", `{"name":7}`, thing{}, true},
 		{"PATCH", `[]`, thing{}, true},
