@@ -188,3 +188,13 @@ func (i *Identity) byName(ctx context.Context, name string) (state.Record[User],
 	}
 	return users.Find(ctx, i.state.Reader(), "username", name)
 }
+
+// ActiveUser is the id of the active user with a name, such as a user whom
+// another one wants to make a delegate.
+func (i *Identity) ActiveUser(ctx context.Context, name string) (state.ObjectID, error) {
+	u, err := users.Find(ctx, i.state.Reader(), "username", name)
+	if errors.Is(err, event.ErrNotFound) || err == nil && !u.Value.active() {
+		return 0, event.Invalidf("user: there is no active user %q", name)
+	}
+	return u.ID, err
+}

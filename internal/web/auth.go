@@ -69,13 +69,17 @@ func (s *Server) postLogout(w http.ResponseWriter, r *http.Request) error {
 	return noContent(w)
 }
 
-// signOut ends the session of a browser, where it has one.
+// signOut ends the session of a browser, where it has one: while somebody acts
+// as a user, that and their own.
 func (s *Server) signOut(r *http.Request) {
-	if !s.signedIn(r, callerOf(r)) {
-		return
-	}
-	if err := s.Identity.Logout(r.Context(), cause(r), callerOf(r).principal); err != nil {
-		s.Log.WarnContext(r.Context(), "session is not ended", "err", err)
+	for _, name := range []string{sessionCookie, ownCookie} {
+		who := callerOf(r)
+		if who.principal = s.behind(r, name); who.principal == nil {
+			continue
+		}
+		if err := s.Identity.Logout(r.Context(), cause(r), who.principal); err != nil {
+			s.Log.WarnContext(r.Context(), "session is not ended", "err", err)
+		}
 	}
 }
 

@@ -79,6 +79,7 @@ type pageView struct {
 	Active  string // the entry of the navigation, by its path
 	Nav     []navEntry
 	User    string
+	ActsAs  string // the user as whom this one acts
 	Version string
 	Brand   *brand
 	Product string // what the server is called here
@@ -119,11 +120,14 @@ func (s *Server) page(pattern string, scope identity.Scope, h handler) http.Hand
 		who := callerOf(r)
 		if scope != open {
 			if !s.signedIn(r, who) {
+				if s.backToOwn(w, r) {
+					return nil
+				}
 				http.Redirect(w, r, "/sign-in?next="+url.QueryEscape(r.URL.RequestURI()), http.StatusSeeOther)
 				return nil
 			}
 			s.renewCookie(w, r)
-			if !who.principal.Can(scope) {
+			if scope != known && !who.principal.Can(scope) {
 				return event.Deniedf("this page needs the scope %q, which you do not have", scope)
 			}
 		}
@@ -133,13 +137,8 @@ func (s *Server) page(pattern string, scope identity.Scope, h handler) http.Hand
 
 // signedIn finds the user behind a browser's cookie.
 func (s *Server) signedIn(r *http.Request, who *caller) bool {
-	c, err := r.Cookie(sessionCookie)
-	if err != nil || identity.IsToken(c.Value) {
-		return false
-	}
-	p, err := s.Identity.Authenticate(r.Context(), cause(r), c.Value)
-	who.principal = p
-	return err == nil
+	who.principal = s.behind(r, sessionCookie)
+	return who.principal != nil
 }
 
 // forged records a request that another site has sent.
@@ -165,7 +164,7 @@ func (s *Server) renderStatus(w http.ResponseWriter, r *http.Request, status int
 		return fmt.Errorf("there is no template %s", name)
 	}
 	if p := callerOf(r).principal; p != nil {
-		v.User, v.Nav = p.Name, s.navigation(p, v.Active)
+		v.User, v.ActsAs, v.Nav = p.Name, p.ActsAs, s.navigation(p, v.Active)
 	}
 	v.Version, v.Product = s.Version, "Tocsin"
 	if v.Brand = s.brands.of(s.hostOf(r)); v.Brand != nil && v.Brand.Title != "" {
