@@ -25,6 +25,7 @@ import (
 
 	"github.com/tocsin-events/tocsin/internal/catalog"
 	"github.com/tocsin-events/tocsin/internal/config"
+	"github.com/tocsin-events/tocsin/internal/egress"
 	"github.com/tocsin-events/tocsin/internal/event"
 	"github.com/tocsin-events/tocsin/internal/filter"
 	"github.com/tocsin-events/tocsin/internal/geo"
@@ -59,6 +60,7 @@ type App struct {
 	state    *state.State
 	catalog  *catalog.Catalog
 	geo      atomic.Pointer[geo.Geo]
+	egress   *egress.Guard
 	ingest   *ingest.Ingest
 	outbox   *ingest.Outbox
 	folder   *state.Folder
@@ -191,6 +193,15 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 		return nil, err
 	}
 	a.http = a.web.HTTP()
+	way, err := egress.PolicyOf(c.Egress)
+	if err != nil {
+		return nil, err
+	}
+	a.egress = egress.New(way, egress.Options{})
+	a.defers(func() error { a.egress.Close(); return nil })
+	if err := a.useProviders(c); err != nil {
+		return nil, err
+	}
 	if a.sources, err = a.openSources(c); err != nil {
 		return nil, err
 	}

@@ -9,9 +9,8 @@ import (
 	"sync"
 	"time"
 
-	"gopkg.in/yaml.v3"
-
 	"github.com/tocsin-events/tocsin/internal/config"
+	"github.com/tocsin-events/tocsin/internal/egress"
 	"github.com/tocsin-events/tocsin/internal/event"
 	"github.com/tocsin-events/tocsin/internal/geo"
 	"github.com/tocsin-events/tocsin/internal/ingest"
@@ -171,11 +170,15 @@ type running struct {
 }
 
 func (a *App) openSources(c *config.Config) (*running, error) {
+	options, err := c.SourceOptions()
+	if err != nil {
+		return nil, err
+	}
 	env := source.Env{
-		Host: a.host, Base: c.PublicURL, Log: a.log.With("component", "source"), Memory: memory{a.state},
+		Host: a.host, Base: c.PublicURL, Version: a.o.Version, HTTP: &http.Client{Transport: a.egress.RoundTripper()}, Log: a.log.With("component", "source"), Memory: memory{a.state},
 		Emit: a.ingest.Own,
 	}
-	set, err := source.Open(c.Sources, env, a.metrics.SourceFailed)
+	set, err := source.Open(options, env, a.metrics.SourceFailed)
 	if err != nil {
 		return nil, err
 	}
@@ -245,6 +248,13 @@ func (a *App) reload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	way, err := egress.PolicyOf(c.Egress)
+	if err != nil {
+		return err
+	}
+	if err := a.useProviders(&c); err != nil {
+		return err
+	}
 	// All is built: from here on nothing can fail but the look at the settings.
 	a.current.Store(&c)
 	before := a.traces.Use(pipeline)
@@ -254,6 +264,7 @@ func (a *App) reload(ctx context.Context) error {
 		return err
 	}
 	a.keep.Store(&keep)
+	a.egress.Apply(way)
 	a.geo.Store(g)
 	a.proxies.Store(&proxies)
 	a.sources.stop()
@@ -279,7 +290,11 @@ func fixed(old, now *config.Config) error {
 }
 
 // CheckSources finds mistakes in the options of sources, for tocsin check.
-func CheckSources(options map[string]yaml.Node) error {
-	_, err := source.Open(options, source.Env{}, nil)
+func CheckSources(c *config.Config) error {
+	options, err := c.SourceOptions()
+	if err != nil {
+		return err
+	}
+	_, err = source.Open(options, source.Env{}, nil)
 	return err
 }

@@ -68,7 +68,7 @@ func init() {
 			opt("from_email", String, "Sender."), opt("to_email", Any, "Recipients."), opt("to", Any, "Recipients."),
 		},
 	}, {
-		Type: "update_available", Severity: event.Notice, Waits: "the release feed", Description: "A newer version can be had.",
+		Type: "update_available", Severity: event.Notice, Producer: "updates", Wired: true, Description: "A newer version can be had.",
 		Fires: "When the release feed names one.", Message: "Tocsin {data.new_version} is available", Routes: []string{"inbox"},
 		Fields: []Field{req("new_version", String, "The version."), opt("changelog", String, "Where its changes are described.")},
 	}}})

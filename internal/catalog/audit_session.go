@@ -49,7 +49,7 @@ func init() {
 			opt("flow", String, "The sign-in that asked."), httpRequest(),
 		},
 	}, {
-		Type: "source_linked", Severity: event.Notice, Waits: waits, Description: "A user linked an identity provider to their account.",
+		Type: "source_linked", Severity: event.Notice, Wired: true, Description: "A user linked an identity provider to their account.",
 		Fires: "When the first sign-in by it is linked.", Message: "{actor} linked {data.source.name|a source}", Fields: []Field{opt("source", Object, "The provider."), httpRequest()},
 	}, {
 		Type: "impersonation_started", Severity: event.Warn, Wired: true, Description: "An administrator began to act as another user.",

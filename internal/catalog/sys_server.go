@@ -23,12 +23,12 @@ func init() {
 		Fields:      []Field{req("reason", String, "What asked for it.")},
 	}}})
 	register(Family{Kind: event.KindSys, Producer: "license", Entries: []Entry{{
-		Type: "license.invalid", Severity: event.Error, Waits: "the licence watch",
+		Type: "license.invalid", Severity: event.Error, Wired: true,
 		Description: "The configured licence is no longer valid.",
 		Fires:       "When its status changes from valid to invalid.",
 		Message:     "licence invalid: {data.msg}", Fields: msg, Routes: []string{"inbox", "email"},
 	}, {
-		Type: "license.valid", Severity: event.Notice, Waits: "the licence watch",
+		Type: "license.valid", Severity: event.Notice, Wired: true,
 		Description: "The configured licence is valid again.",
 		Fires:       "When its status changes from invalid to valid.",
 		Message:     "licence valid: {data.msg}", Fields: msg, Routes: []string{"inbox"},

@@ -44,6 +44,9 @@ type Config struct {
 	SMTP        SMTP        `yaml:"smtp"`
 	Sessions    Sessions    `yaml:"sessions"`
 	Egress      Egress      `yaml:"egress"`
+	OIDC        []OIDC      `yaml:"oidc" doc:"OpenID providers whose users may sign in."`
+	License     License     `yaml:"license"`
+	Updates     Updates     `yaml:"updates"`
 	Networks    []Network   `yaml:"networks" doc:"Networks of your own, and what they are called."`
 
 	Sources map[string]yaml.Node `yaml:"sources" doc:"Options of each source, by its name."`
@@ -199,6 +202,8 @@ egress:
 networks:                            # of your own: asorg and asnetwork of events from there
   - {cidr: 10.0.0.0/8, label: "the company"}
   - {cidr: 10.3.0.0/16, label: Frankfurt}
+oidc:                                # their users sign in; groups give access levels
+  - {name: company, issuer: "https://id.example.com", client_id: tocsin, client_secret_file: /etc/tocsin/oidc, groups: {sre: admin, staff: viewer}}
 sources:
   disk_full: {high: 90, low: 85}
   domain_expiry: {paths: [/etc/letsencrypt/live, /srv/tls]}
@@ -308,6 +313,14 @@ func (c *Config) Validate() []error {
 	problems = append(problems, c.SMTP.Validate()...)
 	problems = append(problems, c.Sessions.validate()...)
 	problems = append(problems, c.Egress.Validate()...)
+	if err := errors.Join(c.License.validate(), c.Updates.validate()); err != nil {
+		problems = append(problems, err)
+	}
+	for i := range c.OIDC {
+		if err := c.OIDC[i].validate(i); err != nil {
+			problems = append(problems, err)
+		}
+	}
 	for i := range c.Networks {
 		if err := c.Networks[i].validate(i); err != nil {
 			problems = append(problems, err)

@@ -52,7 +52,7 @@ sources: {disk_full: {high: 90}}
 
 func TestListExample(t *testing.T) {
 	c, err := load(t, config.ListExample)
-	if err != nil || len(c.Retention.Rules) != 3 || len(c.Retention.Holds) != 1 || len(c.Sources) != 2 || len(c.Proxies) != 1 || len(c.Egress.Allow) != 2 || len(c.Egress.Rewrite) != 1 || len(c.Networks) != 2 {
+	if err != nil || len(c.Retention.Rules) != 3 || len(c.Retention.Holds) != 1 || len(c.Sources) != 2 || len(c.Proxies) != 1 || len(c.Egress.Allow) != 2 || len(c.Egress.Rewrite) != 1 || len(c.Networks) != 2 || len(c.OIDC) != 1 || c.OIDC[0].Groups["sre"] != "admin" {
 		t.Errorf("the documented example: %+v, %v", c, err)
 	}
 }
@@ -80,6 +80,9 @@ func TestMistakes(t *testing.T) {
 		{"public_url: ftp://x", "", []string{"public_url"}},
 		{"trusted_proxies: [10.0.0.1]", "", []string{"trusted_proxies"}},
 		{"networks: [{cidr: 10.0.0.1/8, label: x}]", "", []string{"networks, entry 1", "10.0.0.0/8"}},
+		{"oidc: [{name: Big, issuer: https://x, client_id: t}]", "", []string{"oidc, entry 1: name"}},
+		{"oidc: [{name: a, issuer: nowhere, client_id: t}]", "", []string{"issuer"}},
+		{"oidc: [{name: a, issuer: https://x}]", "", []string{"client_id"}},
 		{"networks: [{cidr: 10.0.0.0/8}]", "", []string{"label is missing"}},
 		{"database: postgres://u:hunter2@h/d", "", []string{"SQLite"}},
 		{"traces: {endpoint: collector}", "", []string{`traces.endpoint: "collector" is not an http or https URL`}},

@@ -13,6 +13,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/tocsin-events/tocsin/internal/event"
@@ -111,6 +112,8 @@ type Identity struct {
 	gate   chan struct{} // limits how many passwords are hashed at once
 	known  memory
 	later  chan func(context.Context) error // work for Run
+
+	providers atomic.Pointer[[]*provider]
 
 	mailer  Mailer
 	locator Locator

@@ -92,21 +92,29 @@ func (i *Identity) open(ctx context.Context, by state.Cause, user state.Record[U
 			args["mfa_devices"] = []any{map[string]any{"app": "tocsin_identity", "model_name": device, "name": device}}
 			method = "password and " + device
 		}
-		row := i.newSession(by, user.ID, method, TokenLife)
-		if err := errors.Join(i.makeRoom(tx, user), putSession(tx, row)); err != nil {
-			return err
-		}
 		var err error
-		if out, err = i.issue(user, row); err != nil {
-			return err
-		}
-		subject := "user/" + user.ID.String()
-		if err := tx.Raise("identity", "auth.ok", subject, map[string]any{"username": user.Value.Username, "ip": by.ClientIP, "exp": out.Expires.Unix()}); err != nil {
-			return err
-		}
-		return raiseAudit(tx, "login", user.ID, map[string]any{"auth_method": "password", "auth_method_args": args})
+		out, err = i.enter(tx, user, method, "password", args)
+		return err
 	})
 	return out, err
+}
+
+// enter opens a session in the transaction of a sign-in: auth.ok and login. The
+// cause of the transaction is the user.
+func (i *Identity) enter(tx *state.Tx, user state.Record[User], method, authMethod string, args map[string]any) (out Session, err error) {
+	by := tx.By()
+	row := i.newSession(by, user.ID, method, TokenLife)
+	if err := errors.Join(i.makeRoom(tx, user), putSession(tx, row)); err != nil {
+		return out, err
+	}
+	if out, err = i.issue(user, row); err != nil {
+		return out, err
+	}
+	subject := "user/" + user.ID.String()
+	if err := tx.Raise("identity", "auth.ok", subject, map[string]any{"username": user.Value.Username, "ip": by.ClientIP, "exp": out.Expires.Unix()}); err != nil {
+		return out, err
+	}
+	return out, raiseAudit(tx, "login", user.ID, map[string]any{"auth_method": authMethod, "auth_method_args": args})
 }
 
 func withRequest(data map[string]any, by state.Cause) map[string]any {

@@ -12,6 +12,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"reflect"
 	"slices"
 	"time"
@@ -31,10 +32,12 @@ type Source interface {
 
 // Env is what a source may use.
 type Env struct {
-	Host   string // name of this machine
-	Base   string // prefix of the source attribute of events
-	Log    *slog.Logger
-	Memory Memory
+	Host    string // name of this machine
+	Base    string // prefix of the source attribute of events
+	Version string // of this program
+	Log     *slog.Logger
+	HTTP    *http.Client // the guarded way out; nil where a source is not to call anybody
+	Memory  Memory
 	// Emit records events and returns when they are durable.
 	Emit func(ctx context.Context, events ...event.Event) error
 	// Status tells people how it goes: Idle or Unavailable with what is lacking

@@ -72,18 +72,19 @@ func newPages() *pages {
 
 // view is what every page knows.
 type pageView struct {
-	Title   string // of the page
-	Says    string // the page in one line
-	Docs    string // name of its documentation page
-	Command string // the command that does the same
-	Active  string // the entry of the navigation, by its path
-	Nav     []navEntry
-	User    string
-	ActsAs  string // the user as whom this one acts
-	Version string
-	Brand   *brand
-	Product string // what the server is called here
-	Body    any
+	Title    string // of the page
+	Says     string // the page in one line
+	Docs     string // name of its documentation page
+	Command  string // the command that does the same
+	Active   string // the entry of the navigation, by its path
+	Nav      []navEntry
+	User     string
+	ActsAs   string // the user as whom this one acts
+	Version  string
+	SignInBy []string // providers, for who is not signed in
+	Brand    *brand
+	Product  string // what the server is called here
+	Body     any
 }
 
 // navEntry is one page of the navigation.
@@ -165,6 +166,9 @@ func (s *Server) renderStatus(w http.ResponseWriter, r *http.Request, status int
 	}
 	if p := callerOf(r).principal; p != nil {
 		v.User, v.ActsAs, v.Nav = p.Name, p.ActsAs, s.navigation(p, v.Active)
+	}
+	if v.User == "" {
+		v.SignInBy = s.Identity.Providers()
 	}
 	v.Version, v.Product = s.Version, "Tocsin"
 	if v.Brand = s.brands.of(s.hostOf(r)); v.Brand != nil && v.Brand.Title != "" {

@@ -78,7 +78,7 @@ func (s *Server) setSession(w http.ResponseWriter, r *http.Request, token string
 func (s *Server) setCookie(w http.ResponseWriter, r *http.Request, name, token string, expires time.Time) {
 	http.SetCookie(w, &http.Cookie{ //nolint:gosec // Secure where the server is reached by TLS; on loopback without it, browsers would drop the cookie
 		Name: name, Value: token, Path: "/", Expires: expires, HttpOnly: true, SameSite: http.SameSiteStrictMode,
-		Secure: r.TLS != nil || strings.HasPrefix(s.Base, "https://"),
+		Secure: s.secure(r),
 	})
 }
 

@@ -147,6 +147,8 @@ func (s *Server) pageTable() []pageRoute {
 		{"POST /settings/tokens", admin, s.postTokenPage, "", ""},
 		{"POST /settings/tokens/{id}/revoke", admin, s.postRevokeToken, "", ""},
 		{"GET /settings/licences", read, s.getLicences, "", ""},
+		{"GET /sign-in/oidc/{provider}", open, s.getOIDC, "", ""},
+		{"GET /sign-in/oidc/{provider}/callback", open, s.getOIDCBack, "", ""},
 		{"GET /brand.css", open, s.getBrandStyle, "", ""},
 		{"GET /brand-logo", open, s.getBrandLogo, "", ""},
 		{"GET /styleguide", read, s.getStyleguide, "", ""},
