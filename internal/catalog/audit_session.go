@@ -9,7 +9,6 @@ func httpRequest() Field {
 
 // Seed 003: signing in and out, and what users do to themselves.
 func init() {
-	const waits = "identity providers"
 	register(Family{Kind: event.KindAudit, Producer: "identity", Entries: []Entry{{
 		Type: "login", Wired: true, Description: "A user signed in.",
 		Fires: "When a sign-in succeeds, with its method and source.", Message: "{actor} signed in with {data.auth_method}",
@@ -42,7 +41,7 @@ func init() {
 		Type: "invitation_used", Severity: event.Notice, Wired: true, Description: "An invitation was used.",
 		Fires: "When its link is accepted.", Message: "an invitation was used by {actor}", Fields: []Field{opt("invitation", Object, "The invitation."), httpRequest()},
 	}, {
-		Type: "authorize_application", Severity: event.Notice, Waits: waits, Description: "A user let an application act for them.",
+		Type: "authorize_application", Severity: event.Notice, Wired: true, Description: "A user let an application act for them.",
 		Fires: "When consent is given, as for the command line.", Message: "{actor} authorised {data.authorized_application.name|an application}",
 		Fields: []Field{
 			opt("authorized_application", Object, "The application."), opt("scopes", String, "What it may do, separated by spaces."),

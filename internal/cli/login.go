@@ -97,9 +97,10 @@ func newLogin(c *cli) *cobra.Command {
 	var password bool
 	cmd := &cobra.Command{
 		Use: "login", Short: "Sign in at a server, for the commands that follow",
-		Long: "Sign in at a server, $TOCSIN_URL or --url. The commands that follow use the\nsession where TOCSIN_TOKEN is not set. The password is asked for, or read from\n" +
-			"standard input; it is never an argument, which others on this host could read.",
-		Example: "  tocsin login --password --url https://tocsin.example --username ann", Args: args(cobra.NoArgs),
+		Long: "Sign in at a server, $TOCSIN_URL or --url. The commands that follow use the\nsession where TOCSIN_TOKEN is not set. You let this program in with a browser, on\n" +
+			"any machine, by the code that it shows (RFC 8628). With --password it asks for\nthe password instead, or reads it from standard input; it is never an argument,\n" +
+			"which others on this host could read.",
+		Example: "  tocsin login --url https://tocsin.example\n  tocsin login --password --url https://tocsin.example --username ann", Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if at == "" {
 				at = c.env("TOCSIN_URL")
@@ -108,6 +109,10 @@ func newLogin(c *cli) *cobra.Command {
 			if err != nil || u.Host == "" {
 				return event.Invalidf("--url: %q is not a URL such as https://tocsin.example", at)
 			}
+			k := &client{base: strings.TrimRight(at, "/"), http: &http.Client{}, where: at}
+			if !password && username == "" {
+				return c.loginByDevice(cmd.Context(), k)
+			}
 			if username == "" {
 				return event.Invalidf("--username is needed")
 			}
@@ -115,7 +120,6 @@ func newLogin(c *cli) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			k := &client{base: strings.TrimRight(at, "/"), http: &http.Client{}, where: at}
 			body := map[string]any{"username": username, "password": secret, "otp": otp}
 			var got saved
 			err = k.call(cmd.Context(), http.MethodPost, "/v1/auth/token", body, &got)
@@ -139,7 +143,7 @@ func newLogin(c *cli) *cobra.Command {
 	f.StringVar(&at, "url", "", "the server (default: $TOCSIN_URL)")
 	f.StringVar(&username, "username", "", "who signs in")
 	f.StringVar(&otp, "otp", "", "one-time password or recovery code")
-	f.BoolVar(&password, "password", true, "sign in with a password")
+	f.BoolVar(&password, "password", false, "sign in with a name and a password")
 	return cmd
 }
 

@@ -63,10 +63,7 @@ func newLicense(o licenseOptions) (Source, error) {
 func (l *license) Run(ctx context.Context, env *Env) error {
 	for {
 		until, err := l.look(ctx, env)
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
+		if err != nil && ctx.Err() == nil {
 			return err
 		}
 		wait := time.NewTimer(min(until, time.Duration(l.Interval)))

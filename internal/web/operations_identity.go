@@ -33,6 +33,24 @@ func describeIdentity() map[string]operation {
 	crud("/v1/invitations", "invitation", "Invitation", "NewInvitation", "")
 
 	add("POST /v1/auth/logout", "End the session of the token that is shown.", nil, gone("It has ended."))
+	form := func(properties object, required ...string) map[string]object {
+		return map[string]object{"application/x-www-form-urlencoded": {"type": "object", "required": required, "properties": properties, "additionalProperties": false}}
+	}
+	oauth := func(good map[string]answerDoc) map[string]answerDoc {
+		good["400"] = answerDoc{"A refusal as OAuth has them.", "application/json", free}
+		good["401"] = answerDoc{"The client is not known.", "application/json", free}
+		return good
+	}
+	text := object{"type": "string"}
+	docs["POST /v1/auth/device"] = operation{
+		summary: "Let a program without a browser ask to be let in (RFC 8628). The client_id is tocsin-cli.",
+		body:    form(object{"client_id": text, "scope": text}, "client_id"), answers: oauth(ok("200", "The codes, and where somebody lets it in.", free)),
+	}
+	docs["POST /v1/auth/device/token"] = operation{
+		summary: "Ask whether the program was let in (RFC 8628).",
+		body:    form(object{"grant_type": object{"const": deviceGrant}, "device_code": text, "client_id": text}, "grant_type", "device_code", "client_id"),
+		answers: oauth(ok("200", "A session.", free)),
+	}
 	add("POST /v1/auth/verify-email", "Show that an address is one's own, by the link that was mailed to it.", ref("TokenOnly"), ok("200", "It is verified.", free))
 	add("POST /v1/auth/password-reset", "Ask for a link to set a new password. The answer is the same for every name.", ref("NameOnly"), ok("202", "If there is such a user, a mail is on its way.", free))
 	add("POST /v1/auth/password-reset/confirm", "Set a new password by the link.", ref("NewPassword"), gone("It is set."))

@@ -25,7 +25,7 @@ func (s *Server) getOIDC(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.setJourney(w, r, carried, time.Now().Add(10*time.Minute))
-	http.Redirect(w, r, location, http.StatusSeeOther) //nolint:gosec // the configuration names the provider, and discovery its page
+	http.Redirect(w, r, location, http.StatusSeeOther)
 	return nil
 }
 

@@ -149,6 +149,8 @@ func (s *Server) pageTable() []pageRoute {
 		{"GET /settings/licences", read, s.getLicences, "", ""},
 		{"GET /sign-in/oidc/{provider}", open, s.getOIDC, "", ""},
 		{"GET /sign-in/oidc/{provider}/callback", open, s.getOIDCBack, "", ""},
+		{"GET /device", known, s.getDevicePage, "", ""},
+		{"POST /device", known, s.postDevicePage, "", ""},
 		{"GET /brand.css", open, s.getBrandStyle, "", ""},
 		{"GET /brand-logo", open, s.getBrandLogo, "", ""},
 		{"GET /styleguide", read, s.getStyleguide, "", ""},
@@ -162,6 +164,8 @@ func (s *Server) identityTable() []route {
 	const admin = identity.Admin
 	table := []route{
 		{pattern: "POST /v1/auth/logout", scope: known, handler: s.postLogout},
+		{pattern: "POST /v1/auth/device", scope: open, handler: s.postDevice},
+		{pattern: "POST /v1/auth/device/token", scope: open, handler: s.postDeviceToken},
 		{pattern: "POST /v1/auth/verify-email", scope: open, handler: s.postVerifyEmail},
 		{pattern: "POST /v1/auth/password-reset", scope: open, handler: s.postAskReset},
 		{pattern: "POST /v1/auth/password-reset/confirm", scope: open, handler: s.postConfirmReset},
