@@ -210,9 +210,10 @@ func (m memory) Store(ctx context.Context, key, value string) error {
 // Reload reads the configuration anew and puts what can change while the server
 // runs to work: sources, geo files and retention. Where the new configuration
 // is wrong, the old one stays and the mistake is recorded.
-func (a *App) Reload(ctx context.Context) error {
+// by is who wants it.
+func (a *App) Reload(ctx context.Context, by state.Cause) error {
 	defer a.manager.reloading()()
-	err := a.reload(ctx)
+	err := a.reload(ctx, by)
 	a.metrics.Reloaded(err == nil, time.Now())
 	if err != nil {
 		recordErr := a.own(ctx, "configuration_error", map[string]any{"message": "the configuration is not reloaded: " + err.Error()})
@@ -222,7 +223,7 @@ func (a *App) Reload(ctx context.Context) error {
 	return nil
 }
 
-func (a *App) reload(ctx context.Context) error {
+func (a *App) reload(ctx context.Context, by state.Cause) error {
 	c, err := a.o.Load()
 	if err != nil {
 		return err
@@ -255,7 +256,10 @@ func (a *App) reload(ctx context.Context) error {
 	if err := a.useProviders(&c); err != nil {
 		return err
 	}
-	// All is built: from here on nothing can fail but the look at the settings.
+	// All is built: from here on nothing can fail but the database.
+	if err := a.recordReload(ctx, by, a.current.Load(), &c); err != nil {
+		return err
+	}
 	a.current.Store(&c)
 	before := a.traces.Use(pipeline)
 	defer a.closeTraces(before)

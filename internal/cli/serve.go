@@ -13,6 +13,7 @@ import (
 
 	"github.com/tocsin-events/tocsin/internal/app"
 	"github.com/tocsin-events/tocsin/internal/config"
+	"github.com/tocsin-events/tocsin/internal/state"
 	"github.com/tocsin-events/tocsin/internal/telemetry"
 )
 
@@ -78,7 +79,7 @@ func (s *serve) run(cmd *cobra.Command, c *cli) error {
 				cancel(fmt.Errorf("signal %s", sigName(sig)))
 				continue
 			}
-			if err := a.Reload(ctx); err != nil {
+			if err := a.Reload(ctx, state.System()); err != nil {
 				log.ErrorContext(ctx, "configuration is not reloaded", "err", err)
 			}
 		}

@@ -325,7 +325,7 @@ func TestIdentityRoutes(t *testing.T) {
 	ann := j.session("ann", password)
 	open := map[string]bool{
 		"post /v1/auth/token": true, "post /v1/auth/verify-email": true, "post /v1/auth/password-reset": true,
-		"post /v1/auth/password-reset/confirm": true, "post /v1/invitations/accept": true,
+		"post /v1/auth/password-reset/confirm": true, "post /v1/invitations/accept": true, "post /v1/auth/device/token": true,
 	}
 	seen := 0
 	for path, item := range j.get("/openapi.json").want(t, 200)["paths"].(object) {

@@ -15,6 +15,22 @@ type Group struct {
 	Name string `json:"name"`
 }
 
+// inGroups says for diffs that the member groups holds ids of groups.
+var inGroups = map[string]func(*state.Tx, string) string{"groups": groupName} //nolint:gochecknoglobals // a constant
+
+// groupName is what a group is called; empty for one that is gone.
+func groupName(tx *state.Tx, text string) string {
+	id, err := state.ParseID(text)
+	if err != nil {
+		return ""
+	}
+	g, err := groups.Get(tx.Context(), tx, id)
+	if err != nil {
+		return "" // only the name is missing from the diff
+	}
+	return g.Value.Name
+}
+
 var groups = state.Collection[Group]{ //nolint:gochecknoglobals // a description of the model, without state
 	App: "identity", Model: "group",
 	Name:  func(g *Group) string { return g.Name },
@@ -53,10 +69,8 @@ func (i *Identity) UpdateGroup(ctx context.Context, by state.Cause, id state.Obj
 // DeleteGroup removes a group, and its members from it.
 func (i *Identity) DeleteGroup(ctx context.Context, by state.Cause, id state.ObjectID, version int64) error {
 	return i.state.Write(ctx, by, func(tx *state.Tx) error {
-		if _, err := groups.Delete(tx, id, version); err != nil {
-			return err
-		}
-		return eachUser(tx, func(r state.Record[User]) error {
+		// First its members, so that their diffs know its name.
+		err := eachUser(tx, func(r state.Record[User]) error {
 			if !slices.Contains(r.Value.Groups, id.String()) {
 				return nil
 			}
@@ -66,6 +80,10 @@ func (i *Identity) DeleteGroup(ctx context.Context, by state.Cause, id state.Obj
 			})
 			return err
 		})
+		if err == nil {
+			_, err = groups.Delete(tx, id, version)
+		}
+		return err
 	})
 }
 

@@ -27,7 +27,7 @@ var invitations = state.Collection[Invitation]{ //nolint:gochecknoglobals // a d
 	App: "identity", Model: "invitation",
 	Name:  func(v *Invitation) string { return v.Email },
 	Keys:  func(v *Invitation) map[string]string { return map[string]string{"hash": v.Hash} },
-	Check: func(v *Invitation) error { return checkEmail(v.Email) },
+	Check: func(v *Invitation) error { return checkEmail(v.Email) }, Relations: inGroups,
 }
 
 const (

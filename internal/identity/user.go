@@ -48,7 +48,7 @@ var users = state.Collection[User]{ //nolint:gochecknoglobals // a description o
 	Keys: func(u *User) map[string]string {
 		return map[string]string{"username": u.Username, "email": strings.ToLower(u.Email), "api_key": u.APIKey}
 	},
-	Check: checkUser,
+	Check: checkUser, Relations: inGroups,
 }
 
 // maxUsername is the longest user name, in bytes.

@@ -3,7 +3,9 @@ package state
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/tocsin-events/tocsin/internal/event"
 	"github.com/tocsin-events/tocsin/internal/redact"
@@ -24,7 +26,7 @@ func (c *Collection[T]) audit(tx *Tx, t event.Type, id ObjectID, value *T, befor
 	if c.Quiet {
 		return nil
 	}
-	diff, err := diffOf(before, after)
+	diff, err := c.diff(tx, before, after)
 	if err != nil {
 		return fmt.Errorf("audit %s: %w", c.Model, err)
 	}
@@ -36,6 +38,77 @@ func (c *Collection[T]) audit(tx *Tx, t event.Type, id ObjectID, value *T, befor
 		data["http_request"] = tx.by.Request
 	}
 	return tx.Raise(producer, t, c.Model+"/"+id.String(), data)
+}
+
+// Changed raises model_updated for something that is kept elsewhere, such as the
+// configuration: before and after are its members. Nothing is raised where they
+// are equal.
+func (tx *Tx) Changed(app, model, name string, before, after map[string]any) error {
+	was, err := json.Marshal(before)
+	if err != nil {
+		return fmt.Errorf("audit %s: %w", model, err)
+	}
+	is, err := json.Marshal(after)
+	if err != nil {
+		return fmt.Errorf("audit %s: %w", model, err)
+	}
+	diff, err := diffOf(was, is)
+	if err != nil || len(diff) == 0 {
+		return err
+	}
+	data := map[string]any{"model": map[string]any{"app": "tocsin_" + app, "model_name": model, "pk": name, "name": name}, "diff": diff}
+	if tx.by.Request != nil {
+		data["http_request"] = tx.by.Request
+	}
+	return tx.Raise(producer, "model_updated", model+"/"+name, data)
+}
+
+// related is one member of a relation's diff.
+type related struct {
+	PK   string `json:"pk"`
+	Name string `json:"name"`
+}
+
+// relation is the diff of a list of ids: what was added and what was removed.
+type relation struct {
+	Add    []related `json:"add"`
+	Remove []related `json:"remove"`
+}
+
+// diff compares two objects: relations by what was added to and removed from
+// them, all else by its value before and after.
+func (c *Collection[T]) diff(tx *Tx, before, after []byte) (map[string]any, error) {
+	changes, err := diffOf(before, after)
+	if err != nil {
+		return nil, err
+	}
+	diff := make(map[string]any, len(changes))
+	for name, ch := range changes {
+		names := c.Relations[name]
+		if names == nil {
+			diff[name] = ch
+			continue
+		}
+		var was, is []string
+		if err := errors.Join(json.Unmarshal(ch.Previous, &was), json.Unmarshal(ch.New, &is)); err != nil {
+			return nil, err
+		}
+		r := relation{Add: []related{}, Remove: []related{}}
+		for _, id := range is {
+			if !slices.Contains(was, id) {
+				r.Add = append(r.Add, related{id, names(tx, id)})
+			}
+		}
+		for _, id := range was {
+			if !slices.Contains(is, id) {
+				r.Remove = append(r.Remove, related{id, names(tx, id)})
+			}
+		}
+		if len(r.Add)+len(r.Remove) > 0 {
+			diff[name] = r
+		}
+	}
+	return diff, nil
 }
 
 // diffOf compares two objects member by member. A changed secret shows as

@@ -41,6 +41,10 @@ type Collection[T any] struct {
 	// Check refuses what must not be stored, with an error of class
 	// event.ErrInvalid. May be nil.
 	Check func(*T) error
+	// Relations are the members that are lists of ids of other objects, each with
+	// what gives the name of one; empty for one that is gone. Their diffs say
+	// what was added and removed. May be nil.
+	Relations map[string]func(tx *Tx, id string) string
 	// Quiet models leave no audit event: what is internal.
 	Quiet bool
 }

@@ -2,6 +2,7 @@ package state_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"strings"
 	"sync"
@@ -119,6 +120,45 @@ func TestObjectLife(t *testing.T) {
 		if p.Event.Source != "https://t.example/state" {
 			t.Errorf("source %s", p.Event.Source)
 		}
+	}
+}
+
+// TestRelations tells what was added to a list of ids and what was removed, with
+// names as they were at that moment.
+func TestRelations(t *testing.T) {
+	s, c, ctx := open(t, t.TempDir()), gadgets(), t.Context()
+	c.Relations = map[string]func(*state.Tx, string) string{"parts": func(_ *state.Tx, id string) string { return "part " + id }}
+	var r state.Record[gadget]
+	for _, parts := range [][]string{{}, {"1", "2"}, {"2", "3"}, {"3", "2"}, nil} {
+		err := s.Write(ctx, by(), func(tx *state.Tx) (err error) {
+			if r.ID == 0 {
+				r, err = c.Insert(tx, gadget{Name: "a", Colour: "red", Parts: parts})
+				return err
+			}
+			r, err = c.Update(tx, r.ID, state.AnyVersion, func(g *gadget) error { g.Parts = parts; return nil })
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	for _, p := range pending(t, s) {
+		var d struct{ Diff map[string]json.RawMessage }
+		if err := json.Unmarshal(p.Event.Data, &d); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, string(d.Diff["parts"]))
+	}
+	want := []string{
+		"",
+		`{"add":[{"pk":"1","name":"part 1"},{"pk":"2","name":"part 2"}],"remove":[]}`,
+		`{"add":[{"pk":"3","name":"part 3"}],"remove":[{"pk":"1","name":"part 1"}]}`,
+		"",
+		`{"add":[],"remove":[{"pk":"3","name":"part 3"},{"pk":"2","name":"part 2"}]}`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -31,11 +31,16 @@ func answerOAuth(w http.ResponseWriter, err error) error {
 	return writeJSON(w, status, map[string]string{"error": string(refused)})
 }
 
+// badOAuth answers a request that can't be read.
+func badOAuth(w http.ResponseWriter, err error) error {
+	return writeJSON(w, http.StatusBadRequest, map[string]string{"error": "invalid_request", "error_description": problemOf(err).Detail})
+}
+
 // postDevice lets a program without a browser ask to be let in (RFC 8628, 3.1).
 func (s *Server) postDevice(w http.ResponseWriter, r *http.Request) error {
 	form, err := readForm(w, r, "client_id", "scope")
 	if err != nil {
-		return err
+		return badOAuth(w, err)
 	}
 	code, d, err := s.Identity.BeginDevice(r.Context(), cause(r), form.Get("client_id"))
 	if err != nil {
@@ -53,7 +58,7 @@ func (s *Server) postDevice(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) postDeviceToken(w http.ResponseWriter, r *http.Request) error {
 	form, err := readForm(w, r, "grant_type", "device_code", "client_id")
 	if err != nil {
-		return err
+		return badOAuth(w, err)
 	}
 	if form.Get("grant_type") != deviceGrant {
 		return writeJSON(w, http.StatusBadRequest, map[string]string{"error": "unsupported_grant_type", "error_description": "the grant type is " + deviceGrant})

@@ -27,7 +27,7 @@ type parameter struct {
 
 type answerDoc struct {
 	doc   string
-	media string
+	media string // media types, separated by spaces
 	body  object
 }
 
@@ -114,7 +114,10 @@ func (r *route) responses(method, path string) object {
 	for status, a := range r.doc.answers {
 		response := object{"description": a.doc}
 		if a.media != "" {
-			content := object{a.media: object{"schema": a.body}}
+			content := object{}
+			for media := range strings.SplitSeq(a.media, " ") {
+				content[media] = object{"schema": a.body}
+			}
 			if a.media == event.JSONMedia { // in another view
 				content["application/json"] = object{"schema": object{"type": "object"}}
 			}

@@ -18,7 +18,8 @@ func brandSchemas() object {
 	colour := object{"type": "string", "pattern": "^(#[0-9a-fA-F]{6})?$"}
 	in := object{
 		"name": object{"type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$"}, "title": object{"type": "string", "maxLength": 80},
-		"hosts": object{"type": "array", "items": object{"type": "string"}}, "logo": str, "colours": input("", object{"accent": colour, "accent_dark": colour}),
+		"hosts": object{"type": "array", "items": object{"type": "string", "maxLength": 253, "pattern": `^(\*\.)?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$`}},
+		"logo":  object{"type": "string", "pattern": `^(data:image/(png|webp|svg\+xml);base64,([A-Za-z0-9+/]{4})*)?$`}, "colours": input("", object{"accent": colour, "accent_dark": colour}),
 	}
 	return object{
 		"Brand": record("id name title hosts logo colours created updated", object{

@@ -14,7 +14,7 @@ func describeSearches(filter, since, until, transient, limit, cursor parameter) 
 	o.searchExport = operation{
 		summary: "Every event that matches, oldest first, as a stream.", params: []parameter{
 			filter, since, until, transient, param("format", object{"type": "string", "enum": []string{"ndjson", "csv"}}, "Form of the stream; ndjson unless csv."),
-		}, answers: map[string]answerDoc{"200": {"A stream of events; with format csv as text/csv.", ndjsonMedia, object{"type": "string"}}},
+		}, answers: map[string]answerDoc{"200": {"A stream of events; with format csv as text/csv.", ndjsonMedia + " text/csv", object{"type": "string"}}},
 	}
 	o.searches = operation{summary: "Saved searches: one's own, and those that are shared.", params: []parameter{limit, cursor}, answers: ok("200", "A page of searches.", list("Search"))}
 	o.addSearch = operation{summary: "Save a search.", body: jsonBody(ref("NewSearch")), answers: ok("201", "The search.", ref("Search"))}

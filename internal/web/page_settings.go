@@ -230,7 +230,7 @@ func (s *Server) postReloadPage(w http.ResponseWriter, r *http.Request) error {
 	if _, err := readForm(w, r); err != nil {
 		return err
 	}
-	if err := s.Reload(r.Context()); err != nil {
+	if err := s.Reload(r.Context(), cause(r)); err != nil {
 		return event.Invalidf("the configuration is not reloaded, the old one stays: %w", err)
 	}
 	http.Redirect(w, r, "/settings?said=reload", http.StatusSeeOther)

@@ -104,7 +104,7 @@ func (s *Server) patchSettings(w http.ResponseWriter, r *http.Request) error {
 // postReload reads the configuration anew. A wrong one changes nothing, and is
 // recorded.
 func (s *Server) postReload(w http.ResponseWriter, r *http.Request) error {
-	if err := s.Reload(r.Context()); err != nil {
+	if err := s.Reload(r.Context(), cause(r)); err != nil {
 		return event.Invalidf("the configuration is not reloaded, the old one stays: %w", err)
 	}
 	return writeJSON(w, http.StatusOK, map[string]string{"status": "reloaded"})

@@ -45,7 +45,7 @@ type Options struct {
 	Settings *Settings
 	Policy   func(*config.Retention) journal.Policy
 	Sources  func() []source.Row
-	Reload   func(context.Context) error
+	Reload   func(context.Context, state.Cause) error
 	Ready    func() error // nil when the server can take events
 }
 
