@@ -11,6 +11,7 @@ import (
 	"github.com/tocsin-events/tocsin/internal/catalog"
 	"github.com/tocsin-events/tocsin/internal/config"
 	"github.com/tocsin-events/tocsin/internal/source"
+	"github.com/tocsin-events/tocsin/internal/transport"
 )
 
 func init() { register(newDocs) }
@@ -24,7 +25,7 @@ func newDocs(c *cli) *cobra.Command {
 		RunE: func(*cobra.Command, []string) error {
 			for name, text := range map[string]string{
 				"catalog.md": catalog.New().Markdown(), "configuration.md": configurationPage(), "sources.md": source.Markdown(),
-				"cli.md": c.commandPage(),
+				"cli.md": c.commandPage(), "transports.md": transport.Markdown(),
 			} {
 				if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil { //nolint:gosec // documentation is for everybody
 					return fmt.Errorf("docs: %w", err)

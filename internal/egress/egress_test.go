@@ -236,6 +236,15 @@ func TestRewrite(t *testing.T) {
 			t.Errorf("%s arrives as %s at %s", where, got.RequestURI, got.Host)
 		}
 	}
+	bare := *base
+	bare.Path = ""
+	p.Rewrite = map[string]*url.URL{"hooks.example.com": &bare}
+	g.Apply(p)
+	for _, path := range []string{"/bot1:x//send", "/", "", "/a%2F..%2Fb/"} {
+		if _, err := get(t, g, "https://hooks.example.com"+path); err != nil || got.RequestURI != "/"+strings.TrimPrefix(path, "/") {
+			t.Errorf("%q arrives as %q: %v", path, got.RequestURI, err)
+		}
+	}
 	p.Allow = nil
 	g.Apply(p)
 	if _, err := get(t, g, "https://hooks.example.com/"); !errors.Is(err, event.ErrDenied) {

@@ -88,9 +88,7 @@ func (t roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if ok {
 		req = req.Clone(req.Context())
-		u := base.JoinPath(req.URL.EscapedPath())
-		u.RawQuery, u.User = req.URL.RawQuery, req.URL.User
-		req.URL, req.Host = u, ""
+		req.URL, req.Host = rewritten(req.URL, base), ""
 	}
 	if err := CheckURL(req.URL); err != nil {
 		if req.Body != nil {
@@ -99,6 +97,15 @@ func (t roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	return t.g.transport.RoundTrip(req)
+}
+
+// rewritten is a URL below another base, with its path, byte for byte, and query.
+func rewritten(u, base *url.URL) *url.URL {
+	to := *u
+	to.Scheme, to.Host = base.Scheme, base.Host
+	to.Path = strings.TrimRight(base.Path, "/") + u.Path
+	to.RawPath = strings.TrimRight(base.EscapedPath(), "/") + u.EscapedPath()
+	return &to
 }
 
 // ParseURL reads the URL of a call: http or https, with a host. Its error does

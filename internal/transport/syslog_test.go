@@ -39,10 +39,7 @@ func FuzzSyslog(f *testing.F) {
 	f.Add(`a"]\`, "", `]"\`, 600)
 	f.Add("\xff\xfe", " ", "\ufeff", 1000)
 	f.Fuzz(func(t *testing.T, host, kind, text string, most int) {
-		most = 480 + max(most, -most)%8192
-		if most < 480 {
-			most = 480
-		}
+		most = 480 + int(uint(most)%8192)
 		m := newMessage(t)
 		m.Event.Host, m.Event.Type, m.Event.Subject, m.Text, m.Rule = host, event.Type(kind), text, text, host
 		tr := &syslogger{env: &Env{Host: "here"}, s: syslogSettings{AppName: "tocsin", Format: "text"}, facility: 16}
@@ -72,7 +69,10 @@ func FuzzSyslog(f *testing.F) {
 		if got.Message != nil {
 			message = strings.TrimPrefix(*got.Message, "\ufeff")
 		}
-		if whole := oneLine(text); message != whole && !(strings.HasSuffix(message, ellipsis) && strings.HasPrefix(whole, strings.TrimSuffix(message, ellipsis))) && !(message == "" && len(frame) > most-16) {
+		whole := oneLine(text)
+		begins := strings.HasSuffix(message, ellipsis) && strings.HasPrefix(whole, strings.TrimSuffix(message, ellipsis))
+		left := message == "" && len(frame) > most-16 // there was no room
+		if message != whole && !begins && !left {
 			t.Fatalf("text %q became %q", whole, message)
 		}
 	})

@@ -37,30 +37,35 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+func policyOf(tb testing.TB, allow ...string) egress.Policy {
+	tb.Helper()
+	p, err := egress.PolicyOf(config.Egress{Allow: allow})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return p
+}
+
 // newEnv is an environment that may call this host, and nothing else.
-func newEnv(t testing.TB, allow ...string) *Env {
-	t.Helper()
+func newEnv(tb testing.TB, allow ...string) *Env {
+	tb.Helper()
 	if allow == nil {
 		allow = []string{"127.0.0.1/32"}
 	}
-	p, err := egress.PolicyOf(config.Egress{Allow: allow})
-	if err != nil {
-		t.Fatal(err)
-	}
 	filters, err := filter.NewEnv()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	g := egress.New(p, egress.Options{})
-	t.Cleanup(g.Close)
+	g := egress.New(policyOf(tb, allow...), egress.Options{})
+	tb.Cleanup(g.Close)
 	return &Env{
 		Egress: g, Filter: filters, SMTP: func() config.SMTP { return config.Default().SMTP }, Host: "here", PublicURL: "https://tocsin.example.com",
 		Version: "1", Helper: []string{os.Args[0], helperWord},
 	}
 }
 
-func newMessage(t testing.TB) *Message {
-	t.Helper()
+func newMessage(tb testing.TB) *Message {
+	tb.Helper()
 	e := &event.Event{
 		ID: "e1", Source: "https://tocsin.example.com/disk", Type: "disk_full", Kind: event.KindHost, Subject: "filesystem/var", Severity: event.Error, Sequence: 42,
 		Time: time.Date(2026, 11, 21, 8, 0, 0, 123456789, time.UTC), Host: "web1", AuthName: "ada", AuthEmail: "ada@example.com", ClientIP: "192.0.2.7", DataContentType: "application/json",
@@ -75,15 +80,15 @@ func newMessage(t testing.TB) *Message {
 // hostile is what an event's text may hold.
 const hostile = "@everyone <!channel> <@U123> *bold* _it_ [x](http://evil.example) # h\r\nBcc: eve@example.com\x00\x1b[31m\u202eabc </p><script>alert(1)</script> \xff| `code` &amp; 😀"
 
-func open(t testing.TB, env *Env, mode string, settings any) Transport {
-	t.Helper()
+func open(tb testing.TB, env *Env, mode string, settings any) Transport {
+	tb.Helper()
 	raw, err := json.Marshal(settings)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	tr, err := Open(mode, raw, env)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return tr
 }
@@ -256,7 +261,7 @@ func TestAnswers(t *testing.T) {
 		} {
 			status, after = tt.status, tt.after
 			a, err := tr.Send(t.Context(), m)
-			if a.Status != tt.status || tt.class == nil && err != nil || tt.class != nil && !errors.Is(err, tt.class) || Temporary(err) != (tt.class == event.ErrUnavailable) {
+			if a.Status != tt.status || tt.class == nil && err != nil || tt.class != nil && !errors.Is(err, tt.class) || Temporary(err) != errors.Is(tt.class, event.ErrUnavailable) {
 				t.Errorf("%s: %d: %+v, %v, want %v", mode, tt.status, a, err, tt.class)
 			}
 			if got := RetryAfter(err); got < tt.atLeast || got > tt.atLeast+2*time.Minute || tt.atLeast == 0 && got != 0 {
