@@ -71,7 +71,7 @@ if [ ${#packages[@]} -gt 0 ]; then
 	fi
 fi
 
-if [ ! -x bin/nfpm ] && ! quietly make bin/nfpm; then
+if [ ! -x bin/nfpm ] && ! quietly make --no-print-directory "$PWD/bin/nfpm"; then
 	missing nfpm "$(reason)"
 fi
 
