@@ -26,13 +26,6 @@ func (s *Server) behind(r *http.Request, cookie string) *identity.Principal {
 	return p
 }
 
-// dropOwn removes what is kept of a session of one's own.
-func (s *Server) dropOwn(w http.ResponseWriter, r *http.Request) {
-	if _, err := r.Cookie(ownCookie); err == nil {
-		s.setCookie(w, r, ownCookie, "", time.Unix(1, 0))
-	}
-}
-
 // postActAs lets this browser act as a user.
 func (s *Server) postActAs(w http.ResponseWriter, r *http.Request) error {
 	id, err := formTarget(w, r)
@@ -49,7 +42,7 @@ func (s *Server) postActAs(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.setCookie(w, r, ownCookie, own.Value, me.Expires)
-	s.setSession(w, r, got.Token, got.Expires)
+	s.setCookie(w, r, sessionCookie, got.Token, got.Expires)
 	http.Redirect(w, r, "/profile", http.StatusSeeOther)
 	return nil
 }
@@ -66,11 +59,17 @@ func (s *Server) postStopActing(w http.ResponseWriter, r *http.Request) error {
 	if err := s.Identity.EndImpersonation(r.Context(), cause(r), who, who.User); err != nil && !errors.Is(err, event.ErrNotFound) {
 		return err
 	}
+	s.leave(w, r)
+	return nil
+}
+
+// leave is where a browser goes whose session has ended: to its own one, or to
+// signing in.
+func (s *Server) leave(w http.ResponseWriter, r *http.Request) {
 	if !s.backToOwn(w, r) {
 		s.setSession(w, r, "", time.Unix(1, 0))
 		http.Redirect(w, r, "/sign-in", http.StatusSeeOther)
 	}
-	return nil
 }
 
 // backToOwn puts the session back that was kept while a browser acted as
@@ -81,9 +80,9 @@ func (s *Server) backToOwn(w http.ResponseWriter, r *http.Request) bool {
 	if err != nil {
 		return false
 	}
-	s.dropOwn(w, r)
 	p := s.behind(r, ownCookie)
 	if p == nil {
+		s.setSession(w, r, "", time.Unix(1, 0))
 		return false
 	}
 	s.setSession(w, r, c.Value, p.Expires)

@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/tocsin-events/tocsin/internal/identity"
 )
@@ -14,6 +15,7 @@ type linkView struct {
 	Problem        *problem
 	Said           string
 	Username, Name string
+	Token          string // what was sent, where it was not what is wrong
 	Mail           bool
 	Least          int // length of a password
 }
@@ -38,6 +40,9 @@ func (s *Server) showLink(w http.ResponseWriter, r *http.Request, name string, p
 			return err
 		}
 		status = v.Problem.Status
+		if strings.HasPrefix(v.Problem.Detail, "token:") {
+			v.Token = ""
+		}
 	}
 	v.Least = identity.MinPassword
 	page.Body = v
@@ -87,7 +92,7 @@ func (s *Server) postReset(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if err := s.Identity.ConfirmReset(r.Context(), cause(r), form.Get("token"), form.Get("password")); err != nil {
-		return s.showLink(w, r, "reset", resetPage(), linkView{}, err)
+		return s.showLink(w, r, "reset", resetPage(), linkView{Token: form.Get("token")}, err)
 	}
 	http.Redirect(w, r, "/sign-in?said=password", http.StatusSeeOther)
 	return nil
@@ -138,7 +143,7 @@ func (s *Server) postAccept(w http.ResponseWriter, r *http.Request) error {
 	}
 	in := identity.Acceptance{Token: form.Get("token"), Username: form.Get("username"), Name: form.Get("name"), Password: form.Get("password")}
 	if _, err := s.Identity.Accept(r.Context(), cause(r), in); err != nil {
-		return s.showLink(w, r, "accept", acceptPage(), linkView{Username: in.Username, Name: in.Name}, err)
+		return s.showLink(w, r, "accept", acceptPage(), linkView{Username: in.Username, Name: in.Name, Token: in.Token}, err)
 	}
 	http.Redirect(w, r, "/sign-in?said=welcome", http.StatusSeeOther)
 	return nil

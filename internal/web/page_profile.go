@@ -3,7 +3,6 @@ package web
 import (
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/tocsin-events/tocsin/internal/event"
 	"github.com/tocsin-events/tocsin/internal/identity"
@@ -195,8 +194,7 @@ func (s *Server) postProfileEndSession(w http.ResponseWriter, r *http.Request) e
 	who := callerOf(r).principal
 	err := s.Identity.EndSession(r.Context(), cause(r), who, who.User, r.PathValue("session"))
 	if err == nil && r.PathValue("session") == who.Session {
-		s.setSession(w, r, "", time.Unix(1, 0))
-		http.Redirect(w, r, "/sign-in", http.StatusSeeOther)
+		s.leave(w, r)
 		return nil
 	}
 	return s.profileDone(w, r, "session", err)

@@ -57,7 +57,6 @@ func (s *Server) postSignIn(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.setSession(w, r, got.Token, got.Expires)
-	s.dropOwn(w, r)
 	http.Redirect(w, r, v.Next, http.StatusSeeOther)
 	return nil
 }
@@ -66,12 +65,16 @@ func (s *Server) postSignIn(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) postSignOut(w http.ResponseWriter, r *http.Request) error {
 	s.signOut(r)
 	s.setSession(w, r, "", time.Unix(1, 0))
-	s.dropOwn(w, r)
 	http.Redirect(w, r, "/sign-in", http.StatusSeeOther)
 	return nil
 }
 
+// setSession gives this browser a session, or takes it with an empty token. One
+// that was kept while somebody acted as a user is forgotten.
 func (s *Server) setSession(w http.ResponseWriter, r *http.Request, token string, expires time.Time) {
+	if _, err := r.Cookie(ownCookie); err == nil {
+		s.setCookie(w, r, ownCookie, "", time.Unix(1, 0))
+	}
 	s.setCookie(w, r, sessionCookie, token, expires)
 }
 

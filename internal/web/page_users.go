@@ -60,7 +60,7 @@ func (s *Server) showUsers(w http.ResponseWriter, r *http.Request, v usersView, 
 		return err
 	}
 	last, err := s.eachUser(ctx, after, func(u state.Record[identity.User]) bool {
-		if knownBy(&u.Value, v.Query) {
+		if knownBy(&u.Value, v.Query, namesOf(u.Value.Groups, names)) {
 			v.Rows = append(v.Rows, userLine{u.ID.String(), u.Value.Username, line(u.Value.Name), line(u.Value.Email), line(string(u.Value.AccessLevel)), namesOf(u.Value.Groups, names), stateBadges(&u.Value)})
 		}
 		return len(v.Rows) < usersPerPage
@@ -78,13 +78,13 @@ func (s *Server) showUsers(w http.ResponseWriter, r *http.Request, v usersView, 
 		return err
 	}
 	v.Tabs, v.Least, v.Opened = peopleTabs("/users"), identity.MinPassword, failed != nil
-	v.Empty = emptyState{"Nobody has these words in their user name, name or address.", "tocsin users list"}
+	v.Empty = emptyState{"Nobody has these words in their name, address, groups, access level or state.", "tocsin users list"}
 	return s.renderStatus(w, r, status, "users", pageView{Title: "People", Says: "Who can sign in, and what they may do.", Active: "/users", Command: "tocsin users list", Body: v})
 }
 
 // knownBy reports whether every word is in what a user is known by.
-func knownBy(u *identity.User, words string) bool {
-	text := strings.ToLower(u.Username + " " + u.Name + " " + u.Email + " " + u.State())
+func knownBy(u *identity.User, words string, groups []string) bool {
+	text := strings.ToLower(u.Username + " " + u.Name + " " + u.Email + " " + u.State() + " " + string(u.AccessLevel) + " " + strings.Join(groups, " "))
 	for word := range strings.FieldsSeq(strings.ToLower(words)) {
 		if !strings.Contains(text, word) {
 			return false

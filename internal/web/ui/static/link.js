@@ -3,9 +3,14 @@
 "use strict";
 (() => {
   const field = document.querySelector("input[name=token]");
-  const found = /^#token=([\w-]+)$/.exec(location.hash);
-  if (!field || !found) return;
-  field.value = found[1];
-  field.closest("label").hidden = true;
-  history.replaceState(null, "", location.pathname);
+  const take = () => {
+    const found = /^#token=([\w-]+)$/.exec(location.hash);
+    if (!field || !found) return;
+    field.value = found[1];
+    const label = field.closest("label");
+    if (label) label.hidden = true;
+    history.replaceState(null, "", location.pathname);
+  };
+  take();
+  addEventListener("hashchange", take);
 })();
