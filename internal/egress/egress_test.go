@@ -206,7 +206,7 @@ func TestRedirects(t *testing.T) {
 		if err != nil || a.Status != 200 || path == "/keeps" && string(a.Body) != "body" {
 			t.Errorf("%s: %+v, %v", path, a, err)
 		}
-		if got := seen[len(seen)-1].Header; got.Get("X-Key") != "hunter2" {
+		if got := seen[len(seen)-1].Header; got.Get("X-Key") != "hunter2" || got.Get("Referer") != "" {
 			t.Errorf("%s: the same host gets %v", path, got)
 		}
 	}

@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -125,10 +124,15 @@ func listen(t *testing.T, serve func(net.Conn)) string {
 func TestSyslogFailures(t *testing.T) {
 	m, env := newMessage(t), newEnv(t)
 	m.Text = strings.Repeat("x", 8000)
-	silent := listen(t, func(c net.Conn) { io.Copy(io.Discard, c); bufio.NewReader(c).ReadByte() })
+	silent := listen(t, func(c net.Conn) { io.Copy(io.Discard, c) }) // and keeps its half open
 	hangs := listen(t, func(net.Conn) { /* reads nothing, says nothing */ })
 	resets := listen(t, func(c net.Conn) {
 		io.ReadFull(c, make([]byte, 10))
+		c.(*net.TCPConn).SetLinger(0)
+		c.Close()
+	})
+	drops := listen(t, func(c net.Conn) {
+		io.Copy(io.Discard, c) // to the end, which is ours to make
 		c.(*net.TCPConn).SetLinger(0)
 		c.Close()
 	})
@@ -144,6 +148,7 @@ func TestSyslogFailures(t *testing.T) {
 	}{
 		{"a server that says nothing", silent, "tcp", nil},
 		{"a connection that is reset", resets, "tcp", event.ErrUnavailable},
+		{"a server that drops it at the end", drops, "tcp", event.ErrUnavailable},
 		{"no TLS", hangs, "tls", event.ErrUnavailable},
 		{"nobody listens", closed, "tcp", event.ErrUnavailable},
 		{"nobody listens", closed, "udp", event.ErrUnavailable},
