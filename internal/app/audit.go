@@ -2,11 +2,14 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"gopkg.in/yaml.v3"
 
 	"github.com/tocsin-events/tocsin/internal/config"
+	"github.com/tocsin-events/tocsin/internal/event"
+	"github.com/tocsin-events/tocsin/internal/source"
 	"github.com/tocsin-events/tocsin/internal/state"
 )
 
@@ -48,5 +51,26 @@ func flatten(path string, from, into map[string]any) {
 			continue
 		}
 		into[path+name] = value
+	}
+}
+
+// taskFailed records that a background task, here a source, has ended with an
+// error or a panic. It is started anew; floods are folded.
+func (a *App) taskFailed(name string, err error) {
+	a.metrics.SourceFailed(name)
+	x := event.NewException(err, 1)
+	if panicked, ok := errors.AsType[*source.PanicError](err); ok {
+		x = panicked.Exception
+	}
+	ctx, by := context.Background(), state.System()
+	e, err := by.Event(a.o.Config.PublicURL+"/server", "system_task_exception", "source/"+name, map[string]any{
+		"message": "the source " + name + " has failed: " + x.Message, "exception": x,
+	})
+	if err == nil {
+		e.Host = a.host
+		err = a.folder.Raise(ctx, by, e)
+	}
+	if err != nil {
+		a.log.WarnContext(ctx, "a failed task is not recorded", "task", name, "err", err)
 	}
 }

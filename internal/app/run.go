@@ -178,7 +178,7 @@ func (a *App) openSources(c *config.Config) (*running, error) {
 		Host: a.host, Base: c.PublicURL, Version: a.o.Version, HTTP: &http.Client{Transport: a.egress.RoundTripper()}, Log: a.log.With("component", "source"), Memory: memory{a.state},
 		Emit: a.ingest.Own,
 	}
-	set, err := source.Open(options, env, a.metrics.SourceFailed)
+	set, err := source.Open(options, env, a.taskFailed)
 	if err != nil {
 		return nil, err
 	}

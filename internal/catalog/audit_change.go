@@ -52,7 +52,7 @@ func init() {
 		Fires: "When the mapping of a webhook ends with an error.", Message: "mapping failed: {data.message}", Routes: []string{"inbox"},
 		Fields: fields([]Field{opt("expression", String, "The mapping's source.")}, exception),
 	}, {
-		Type: "system_task_exception", Severity: event.Error, Waits: "background tasks", Description: "A background task failed.",
+		Type: "system_task_exception", Severity: event.Error, Wired: true, Description: "A background task failed.",
 		Fires: "When a task ends with an error.", Message: "{data.message}", Routes: []string{"inbox"}, Fields: exception,
 	}, {
 		Type: "system_exception", Severity: event.Error, Wired: true, Description: "Something failed that should not have.",

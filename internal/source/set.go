@@ -3,7 +3,6 @@ package source
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -28,7 +27,7 @@ type Row struct {
 type Set struct {
 	env     Env
 	members []*member
-	failed  func(name string)
+	failed  func(name string, err error)
 }
 
 type member struct {
@@ -40,7 +39,7 @@ type member struct {
 
 // Open opens every registered source with its options; it starts none. The
 // error joins every problem, also that of options for a source that is unknown.
-func Open(options map[string]yaml.Node, env Env, failed func(name string)) (*Set, error) {
+func Open(options map[string]yaml.Node, env Env, failed func(name string, err error)) (*Set, error) {
 	s := &Set{env: env, failed: failed}
 	var problems []error
 	known := map[string]bool{}
@@ -111,7 +110,7 @@ func (s *Set) supervise(ctx context.Context, m *member) {
 			pause = firstPause
 		}
 		m.set(func(r *Row) { r.Status, r.LastError = Failed, err.Error() })
-		s.failed(m.row.Name)
+		s.failed(m.row.Name, err)
 		if pause == firstPause { // say it once, not at every try
 			log.WarnContext(ctx, "source has failed and will be started anew", "err", err)
 		}
@@ -124,11 +123,16 @@ func (s *Set) supervise(ctx context.Context, m *member) {
 	}
 }
 
+// PanicError is a panic of a source, with its trace.
+type PanicError struct{ Exception event.Exception }
+
+func (p *PanicError) Error() string { return "panic: " + p.Exception.Message }
+
 // once runs a source; a panic of one ends neither the server nor the others.
 func (s *Set) once(ctx context.Context, m *member, log *slog.Logger) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("panic: %v", r)
+			err = &PanicError{event.NewPanic(r)}
 		}
 		if err == nil {
 			err = errors.New("the source has ended by itself")

@@ -318,7 +318,7 @@ func TestSupervise(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, failures := &faulty{}, 0
 		m := &member{source: f, row: Row{Name: "x"}}
-		set := &Set{env: newRecorder(nil).Env, members: []*member{m}, failed: func(string) { failures++ }}
+		set := &Set{env: newRecorder(nil).Env, members: []*member{m}, failed: func(string, error) { failures++ }}
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { defer close(done); _ = set.Run(ctx) }()

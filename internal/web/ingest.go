@@ -304,14 +304,7 @@ func (s *Server) refuseChange(w http.ResponseWriter, r *http.Request) error {
 	if r.PathValue("sequence") != "" {
 		w.Header().Set("Allow", http.MethodGet)
 	}
-	by := cause(r)
-	e, err := by.Event(s.Base+"/server", "suspicious_request", "event/"+r.PathValue("sequence"), map[string]any{
-		"message": "an attempt to change a recorded event", "method": r.Method, "path": r.URL.Path, "http_request": by.Request,
-	})
-	if err == nil {
-		err = s.Folder.Raise(r.Context(), by, e)
-	}
-	if err != nil {
+	if err := s.suspicious(r, "event/"+r.PathValue("sequence"), "an attempt to change a recorded event"); err != nil {
 		return err
 	}
 	return newProblem(http.StatusMethodNotAllowed, "immutable", "recorded events are never changed or deleted; retention removes them when their time has come")

@@ -144,14 +144,7 @@ func (s *Server) signedIn(r *http.Request, who *caller) bool {
 
 // forged records a request that another site has sent.
 func (s *Server) forged(r *http.Request, why error) error {
-	by := cause(r)
-	e, err := by.Event(s.Base+"/server", "suspicious_request", "", map[string]any{
-		"message": "a form was sent from another site", "method": r.Method, "path": r.URL.Path, "http_request": by.Request,
-	})
-	if err == nil {
-		err = s.Folder.Raise(r.Context(), by, e)
-	}
-	return errors.Join(event.Deniedf("this form was sent from another site: %w", why), err)
+	return errors.Join(event.Deniedf("this form was sent from another site: %w", why), s.suspicious(r, "", "a form was sent from another site"))
 }
 
 // render answers with a page.

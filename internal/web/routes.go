@@ -1,6 +1,7 @@
 package web
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -273,7 +274,15 @@ func (s *Server) routes() http.Handler {
 		}
 		return newProblem(http.StatusNotFound, "not-found", "there is nothing at this path; /openapi.json lists what there is")
 	})
+	suspect := s.guard("suspicious", open, func(_ http.ResponseWriter, r *http.Request) error {
+		why := s.refuses(r)
+		return errors.Join(newProblem(why.status, why.slug, why.detail), s.suspicious(r, "", why.detail))
+	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.refuses(r) != nil {
+			suspect(w, r)
+			return
+		}
 		if _, pattern := mux.Handler(r); pattern == "" {
 			unknown(w, r)
 			return
