@@ -13,13 +13,21 @@ import (
 // TestBrowser drives every page and its main action in real Chromium, light and
 // dark, wide and narrow: axe finds nothing serious, the console stays quiet,
 // nothing hostile runs, and a validator takes the HTML.
-func TestBrowser(t *testing.T) {
+func TestBrowser(t *testing.T) { browse(t, "browser.cjs", 100, 15) }
+
+// TestBrowserPeople does the same for the pages about people.
+func TestBrowserPeople(t *testing.T) { browse(t, "browser_people.cjs", 80, 15) }
+
+// browse runs a script that prints its checks, of which there are at least so
+// many, and keeps at least so many pages for the validator.
+func browse(t *testing.T, script string, least, pages int) {
+	t.Helper()
 	chromium := tool(t, "chromium")
 	modules := cached(t, "npm", "node_modules")
 	cached(t, "npm", "node_modules", "playwright-core")
 	s := start(t)
 	html := t.TempDir()
-	cmd := exec.Command(tool(t, "node"), "testdata/browser.cjs")
+	cmd := exec.Command(tool(t, "node"), filepath.Join("testdata", script))
 	cmd.Env = append(environ(), "NODE_PATH="+modules, "URL="+s.url, "TOKEN="+s.token, "PASSWORD="+password, "CHROMIUM="+chromium, "HTML="+html)
 	var failed bytes.Buffer
 	cmd.Stderr = &failed
@@ -36,17 +44,17 @@ func TestBrowser(t *testing.T) {
 			}
 		})
 	}
-	if err != nil || checks < 100 {
+	if err != nil || checks < least {
 		t.Errorf("%d checks: %v\n%s", checks, err, &failed)
 	}
-	t.Run("valid HTML", func(t *testing.T) { validHTML(t, html) })
+	t.Run("valid HTML", func(t *testing.T) { validHTML(t, html, pages) })
 }
 
 // validHTML runs the Nu HTML checker over a folder.
-func validHTML(t *testing.T, dir string) {
+func validHTML(t *testing.T, dir string, least int) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "*.html"))
-	if err != nil || len(files) < 15 {
+	if err != nil || len(files) < least {
 		t.Fatalf("%d pages were kept: %v", len(files), err)
 	}
 	jar := cached(t, "npm", "node_modules", "vnu-jar", "build", "dist", "vnu.jar")

@@ -1,34 +1,7 @@
-// Drives real Chromium over every page. It prints one JSON line for each check:
-// {"name", "problem"}; an empty problem is a pass. Environment: URL, TOKEN,
-// PASSWORD, CHROMIUM, and HTML, a folder for what the pages consist of.
+// Drives real Chromium over every page and its main action.
 "use strict";
-const { chromium } = require("playwright-core");
 const fs = require("fs");
-const path = require("path");
-const axe = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
-const { URL: base, TOKEN: token, PASSWORD: password, CHROMIUM: executablePath, HTML: folder } = process.env;
-
-const say = (name, problem) => console.log(JSON.stringify({ name, problem: problem || "" }));
-const check = async (name, fn) => {
-  try {
-    say(name, await fn());
-  } catch (e) {
-    say(name, String((e && e.stack) || e).slice(0, 1500));
-  }
-};
-const api = async (method, where, body, media = "application/json") => {
-  const r = await fetch(base + where, { method, headers: { authorization: "Bearer " + token, "content-type": media }, body });
-  const text = await r.text();
-  if (!r.ok) throw new Error(method + " " + where + ": " + r.status + " " + text);
-  return text ? JSON.parse(text) : null;
-};
-const emit = (e) => api("POST", "/v1/events", JSON.stringify({ specversion: "1.0", source: "/browser", ...e }), "application/cloudevents+json");
-const equal = (got, want, what) => (got === want ? "" : `${what}: got ${JSON.stringify(got)}, want ${JSON.stringify(want)}`);
-
-const hostile = [
-  '<script>window.hacked=1</script>', '"><img src=x onerror="window.hacked=1">', "javascript:window.hacked=1", "\u202egnp.exe", "\u0007\u001b[31mred\u0000",
-  "x".repeat(100000), "{{.}}", "</textarea></table></style>", "'; DROP TABLE events; --",
-];
+const { base, token, password, check, api, emit, equal, hostile, signIn, watch, inspect, keep, drive } = require("./browser_kit.cjs");
 
 const pages = (seqs) => [
   ["sign-in", "/sign-in"], ["overview", "/"], ["events", "/events"], ["events by type", "/events?by=type&since=7d"], ["a wrong filter", "/events?q=severity%20%3E%3D%20loud"],
@@ -37,22 +10,6 @@ const pages = (seqs) => [
   ["catalog", "/catalog"], ["a type", "/catalog/disk_full"], ["a new type", "/catalog/new"], ["settings", "/settings"], ["verification", "/settings/verify"],
   ["retention", "/settings/retention?default=30d&long=60d&short=1d&max_bytes="], ["licences", "/settings/licences"], ["style guide", "/styleguide"], ["nothing here", "/events/999999999"],
 ];
-
-async function signIn(page) {
-  await page.goto(base + "/sign-in");
-  await page.fill("input[name=username]", "admin");
-  await page.fill("input[name=password]", password);
-  await Promise.all([page.waitForURL(base + "/"), page.click("main button")]);
-}
-
-// watch collects what a page must never say.
-function watch(page) {
-  const bad = [];
-  page.on("console", (m) => { if (m.type() === "error" && !/status of 40[0149]/.test(m.text())) bad.push("console: " + m.text()); });
-  page.on("pageerror", (e) => bad.push("error: " + e.message));
-  page.on("dialog", (d) => { bad.push("dialog: " + d.message()); d.dismiss(); });
-  return bad;
-}
 
 async function seed() {
   for (let i = 0; i < 130; i++) await emit({ id: "row-" + i, type: i % 3 ? "backup_succeeded" : "disk_full", host: "web-" + (i % 4), subject: "host/web-" + (i % 4), data: i % 3 ? { name: "nightly" } : { path: "/srv" } });
@@ -86,13 +43,8 @@ async function look(browser, seqs) {
         if (name === "sign-in") await context.clearCookies();
         await page.goto(base + where);
         if (await page.locator("#more-facets[hx-get]").count()) await page.waitForSelector("#more-facets:not([hx-get])", { state: "attached" });
-        if (width === 1440 && scheme === "light") fs.writeFileSync(path.join(folder, name.replace(/ /g, "-") + ".html"), await (await page.request.get(base + where)).text());
-        const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-        if (over > 0) bad.push(`wider than the window by ${over} px`);
-        if (await page.evaluate(() => window.hacked)) bad.push("a hostile string ran");
-        await page.evaluate(axe);
-        const found = await page.evaluate(() => axe.run(document, { resultTypes: ["violations"] }));
-        for (const v of found.violations) if (v.impact === "serious" || v.impact === "critical") bad.push(`axe ${v.id}: ${v.help}: ${v.nodes.slice(0, 3).map((n) => n.html.slice(0, 160)).join(" | ")}`);
+        if (width === 1440 && scheme === "light") keep(name, await (await page.request.get(base + where)).text());
+        await inspect(page, bad);
         if (name === "sign-in") await signIn(page);
         return bad.join("\n");
       });
@@ -336,11 +288,9 @@ async function act(browser) {
   await context.close();
 }
 
-(async () => {
+drive(async (browser) => {
   const seqs = await seed();
-  const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-background-networking", "--disable-dev-shm-usage"] });
   await look(browser, seqs);
   await read(browser, seqs);
   await act(browser);
-  await browser.close();
-})().catch((e) => { say("browser", String(e.stack || e)); process.exit(1); });
+});
