@@ -11,13 +11,17 @@ import (
 
 // profileView is somebody's own account.
 type profileView struct {
-	Problem   *problem
-	Said      string
-	Secret    *newSecret
-	User      userRow
-	Form      identity.UserInput
-	Groups    []string
-	HasKey    bool
+	Problem *problem
+	Said    string
+	Secret  *newSecret
+	User    userRow
+	Form    identity.UserInput
+	Groups  []string
+	HasKey  bool
+	// HasPassword is false for those who sign in by a provider: they are not asked
+	// for one, and may set one.
+	HasPassword bool
+
 	TOTP      identity.TOTP
 	Keys      []sshKeyRow
 	Delegates []delegateRow
@@ -58,6 +62,7 @@ func (s *Server) showProfile(w http.ResponseWriter, r *http.Request, v profileVi
 		return err
 	}
 	v.User, v.Groups, v.HasKey = newUserRow(u), namesOf(u.Value.Groups, names), u.Value.APIKey != ""
+	v.HasPassword = u.Value.Hash != ""
 	if failed == nil || v.Form.Username == "" {
 		v.Form = identity.UserInput{Name: u.Value.Name, Email: u.Value.Email}
 	}
