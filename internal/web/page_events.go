@@ -48,6 +48,7 @@ type eventsView struct {
 
 	CountsHref  string
 	FacetsHref  string
+	MapHref     string
 	Saved       []savedRow
 	Rows        []eventRow
 	Older       string
@@ -111,7 +112,7 @@ func (v *eventsView) links() {
 	if q.Until != "" {
 		v.Span = q.from.UTC().Format("2006-01-02 15:04:05") + " to " + q.to.UTC().Format("2006-01-02 15:04:05 MST")
 	}
-	v.CountsHref, v.FacetsHref = q.href("/events/counts"), q.href("/events/facets")
+	v.CountsHref, v.FacetsHref, v.MapHref = q.href("/events/counts"), q.href("/events/facets"), q.href("/events/map")
 	v.NDJSON, v.CSV = q.href("/events/export", "format", "ndjson"), q.href("/events/export", "format", "csv")
 }
 

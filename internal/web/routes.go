@@ -120,6 +120,7 @@ func (s *Server) pageTable() []pageRoute {
 		{"GET /events/counts", read, s.getCountsPage, "", ""},
 		{"GET /events/facets", read, s.getFacetsPage, "", ""},
 		{"GET /events/complete", read, s.getComplete, "", ""},
+		{"GET /events/map", read, s.getMapPage, "", ""},
 		{"GET /events/export", read, s.getExportPage, "", ""},
 		{"GET /events/{sequence}", read, s.getEventPage, "", ""},
 		{"POST /searches", read, s.postSearchPage, "", ""},

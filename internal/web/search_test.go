@@ -1,6 +1,8 @@
 package web
 
 import (
+	"fmt"
+	"math"
 	"net/url"
 	"strings"
 	"testing"
@@ -176,4 +178,29 @@ func parsed(t *testing.T, href string) string {
 		t.Fatal(err)
 	}
 	return u.Query().Get("q")
+}
+
+// TestWorld draws rings that stay on the map.
+func TestWorld(t *testing.T) {
+	path, err := worldPath()
+	if err != nil || len(path) < 20_000 || path[0] != 'M' {
+		t.Fatalf("a path of %d characters: %v", len(path), err)
+	}
+	for _, ring := range strings.SplitSeq(strings.TrimSuffix(path, "Z"), "Z") {
+		was := -1
+		for i, point := range strings.Split(strings.TrimPrefix(ring, "M"), "L") {
+			var x, y int
+			if _, err := fmt.Sscanf(point, "%d %d", &x, &y); err == nil && was >= 0 && (x-was > worldWidth/2 || was-x > worldWidth/2) {
+				t.Fatalf("a line goes across the map to %q", point)
+			}
+			if was = x; point == "" || x < 0 || x > worldWidth || y < 0 || y > worldHeight+60 {
+				t.Fatalf("point %d, %q, is off the map", i, point)
+			}
+		}
+	}
+	for _, place := range []struct{ lat, lon, x, y float64 }{{52.5, 13.4, 386.8, 63}, {-33.9, 151.2, 662.4, 235.8}, {84, -180, 0, 0}} {
+		if x, y := project(place.lat, place.lon); math.Abs(x-place.x) > 0.01 || math.Abs(y-place.y) > 0.01 {
+			t.Errorf("%g %g is at %g %g", place.lat, place.lon, x, y)
+		}
+	}
 }

@@ -5,7 +5,7 @@ const { base, token, password, check, api, emit, equal, hostile, signIn, watch, 
 
 const pages = (seqs) => [
   ["sign-in", "/sign-in"], ["overview", "/"], ["events", "/events"], ["events by type", "/events?by=type&since=7d"], ["a wrong filter", "/events?q=severity%20%3E%3D%20loud"],
-  ["no events", "/events?q=" + encodeURIComponent('type == "never"')], ["facets", "/events/facets"], ["counts", "/events/counts"], ["an event", "/events/" + seqs.plain], ["an exception", "/events/" + seqs.exception],
+  ["no events", "/events?q=" + encodeURIComponent('type == "never"')], ["facets", "/events/facets"], ["map", "/events/map"], ["device", "/device"], ["counts", "/events/counts"], ["an event", "/events/" + seqs.plain], ["an exception", "/events/" + seqs.exception],
   ["a mail", "/events/" + seqs.mail], ["a diff", "/events/" + seqs.diff], ["a hostile event", "/events/" + seqs.hostile], ["hostile events", "/events?q=" + encodeURIComponent('source == "/hostile"')],
   ["catalog", "/catalog"], ["a type", "/catalog/disk_full"], ["a new type", "/catalog/new"], ["settings", "/settings"], ["verification", "/settings/verify"],
   ["retention", "/settings/retention?default=30d&long=60d&short=1d&max_bytes="], ["licences", "/settings/licences"], ["style guide", "/styleguide"], ["nothing here", "/events/999999999"],
@@ -59,7 +59,7 @@ async function read(browser, seqs) {
   const page = await context.newPage();
   await signIn(page);
   const words = {
-    overview: "Last 24 hours", events: "backup_succeeded", "a wrong filter": "loud", facets: "/browser", counts: "events", "an event": "nightly", "an exception": "ZeroDivisionError", "a mail": "b@example.org",
+    overview: "Last 24 hours", events: "backup_succeeded", "a wrong filter": "loud", facets: "/browser", counts: "events", map: "with a place", device: "Code that the program shows", "an event": "nightly", "an exception": "ZeroDivisionError", "a mail": "b@example.org",
     "a diff": "What changed", catalog: "backup_failed", "a type": "threshold", settings: "How long events are kept", retention: "What this would remove", licences: "BSD", "style guide": "Sparkline",
   };
   for (const [name, where] of pages(seqs)) {
