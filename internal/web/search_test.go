@@ -186,7 +186,7 @@ func TestWorld(t *testing.T) {
 	if err != nil || len(path) < 20_000 || path[0] != 'M' {
 		t.Fatalf("a path of %d characters: %v", len(path), err)
 	}
-	for _, ring := range strings.SplitSeq(strings.TrimSuffix(path, "Z"), "Z") {
+	for ring := range strings.SplitSeq(strings.TrimSuffix(path, "Z"), "Z") {
 		was := -1
 		for i, point := range strings.Split(strings.TrimPrefix(ring, "M"), "L") {
 			var x, y int
