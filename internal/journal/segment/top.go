@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
-	"time"
 
 	"github.com/tocsin-events/tocsin/internal/event"
 	"github.com/tocsin-events/tocsin/internal/filter"
@@ -43,33 +42,21 @@ const maxValues = 1 << 18
 // that ctx has ended. The caller holds a reference to every Reader until it
 // returns.
 func TopValues(ctx context.Context, sources []Source, q *TopQuery) (Top, error) {
-	t := ranking{q: q, query: q.normal(), walk: new(walker), sums: make([]map[string]int64, len(q.Columns))}
+	t := ranking{counting: newCounting(q.normal()), columns: q.Columns, sums: make([]map[string]int64, len(q.Columns))}
 	for i, c := range q.Columns {
 		if c >= filter.ColumnID {
 			return Top{}, event.Invalidf("column %d is not one whose values can be counted", c)
 		}
 		t.sums[i] = make(map[string]int64)
 	}
-	sources = slices.Clone(sources)
-	slices.SortFunc(sources, func(x, y Source) int { return cmp.Compare(y.Last(), x.Last()) })
-	for _, src := range sources {
-		if r, ok := src.(*Reader); src.Last() == 0 || ok && r.hidden(t.query) {
-			continue
-		}
-		if t.late() {
-			break
-		}
-		if err := guarded(func() error { return t.source(ctx, src) }); err != nil {
-			if ctx.Err() != nil {
-				return Top{}, ctx.Err()
-			}
-			t.problem(src, src.First(), src.Last(), err)
-		}
+	if err := t.each(ctx, sources, func(src Source) error { return t.source(ctx, src) }); err != nil {
+		return Top{}, err
 	}
+	out := Top{Partial: t.partial, Problems: t.problems}
 	for _, sum := range t.sums {
-		t.out.Values = append(t.out.Values, mostFrequent(sum, q.Most))
+		out.Values = append(out.Values, mostFrequent(sum, q.Most))
 	}
-	return t.out, nil
+	return out, nil
 }
 
 func mostFrequent(sum map[string]int64, most int) []ValueCount {
@@ -85,29 +72,16 @@ func mostFrequent(sum map[string]int64, most int) []ValueCount {
 
 // ranking adds up how often values occur.
 type ranking struct {
-	q     *TopQuery
-	query *Query
-	walk  *walker
-	sums  []map[string]int64
-	out   Top
-}
-
-func (t *ranking) late() bool {
-	if !t.q.Deadline.IsZero() && time.Now().After(t.q.Deadline) {
-		t.out.Partial = true
-	}
-	return t.out.Partial
-}
-
-func (t *ranking) problem(src Source, first, last event.Seq, err error) {
-	t.out.Problems = append(t.out.Problems, damage(src, first, last, err))
+	counting
+	columns []filter.Column
+	sums    []map[string]int64
 }
 
 // source counts codes, and asks the dictionary once for each that occurs.
 func (t *ranking) source(ctx context.Context, src Source) error {
-	counts := make([][]int64, len(t.q.Columns))
+	counts := make([][]int64, len(t.columns))
 	count := func(c *cursor, row int) {
-		for i, column := range t.q.Columns {
+		for i, column := range t.columns {
 			code := c.c.codeAt(column, row)
 			if code >= maxValues {
 				continue // damaged, or one of too many
@@ -135,7 +109,7 @@ func (t *ranking) source(ctx context.Context, src Source) error {
 	if err != nil {
 		return err
 	}
-	for i, column := range t.q.Columns {
+	for i, column := range t.columns {
 		if err := t.fold(i, opened.cols().dictionary(column), counts[i]); err != nil {
 			return err
 		}

@@ -62,56 +62,35 @@ const maxBuckets = 1 << 17
 // buckets, else it means that ctx has ended. The caller holds a reference to
 // every Reader until Volume returns.
 func Volume(ctx context.Context, sources []Source, q *VolumeQuery) (Counts, error) {
-	t := tally{q: q, query: q.normal(), walk: new(walker), keys: make(map[string]int), buckets: make(map[int64]*[]int64)}
+	t := tally{counting: newCounting(q.normal()), q: q, keys: make(map[string]int), buckets: make(map[int64]*[]int64)}
 	t.query.Ascending = true
-	sources = slices.Clone(sources)
-	slices.SortFunc(sources, func(x, y Source) int { return cmp.Compare(y.Last(), x.Last()) })
-	for _, src := range sources {
-		if src.Last() == 0 || src.Last() <= q.Above || q.Below != 0 && src.First() >= q.Below {
-			continue
+	err := t.each(ctx, sources, func(src Source) error {
+		if t.tooMany() {
+			return nil
 		}
-		if r, ok := src.(*Reader); ok && r.hidden(t.query) {
-			continue
-		}
-		if t.late() {
-			break
-		}
-		if err := guarded(func() error { return t.source(ctx, src) }); err != nil {
-			if ctx.Err() != nil {
-				return Counts{}, ctx.Err()
-			}
-			t.problem(src, src.First(), src.Last(), err)
-		}
-		if len(t.buckets) > maxBuckets {
-			return Counts{}, event.Invalidf("a step of %s gives more than %d counts: make it longer, or the range shorter", q.Step, maxBuckets)
-		}
+		return t.source(ctx, src)
+	})
+	if err != nil {
+		return Counts{}, err
+	}
+	if t.tooMany() {
+		return Counts{}, event.Invalidf("a step of %s gives more than %d counts: make it longer, or the range shorter", q.Step, maxBuckets)
 	}
 	return t.counts(), nil
 }
 
 // tally adds up counts.
 type tally struct {
+	counting
 	q       *VolumeQuery
-	query   *Query
-	walk    *walker
 	keys    map[string]int
 	buckets map[int64]*[]int64 // by start; counts by key
-	out     Counts
 
 	last   int64 // the bucket that was counted in last
 	recent *[]int64
 }
 
-func (t *tally) late() bool {
-	if !t.q.Deadline.IsZero() && time.Now().After(t.q.Deadline) {
-		t.out.Partial = true
-	}
-	return t.out.Partial
-}
-
-func (t *tally) problem(src Source, first, last event.Seq, err error) {
-	t.out.Problems = append(t.out.Problems, damage(src, first, last, err))
-}
+func (t *tally) tooMany() bool { return len(t.buckets) > maxBuckets }
 
 // bucket gives the start of the step that holds an instant.
 func (t *tally) bucket(at int64) int64 {
@@ -146,6 +125,7 @@ func (t *tally) key(name string) int {
 }
 
 func (t *tally) counts() Counts {
+	out := Counts{Partial: t.partial, Problems: t.problems}
 	names := make([]string, len(t.keys))
 	for name, k := range t.keys {
 		names[k] = name
@@ -163,10 +143,10 @@ func (t *tally) counts() Counts {
 				b.Counts[names[k]] = n
 			}
 		}
-		t.out.Buckets = append(t.out.Buckets, b)
+		out.Buckets = append(out.Buckets, b)
 	}
-	slices.SortFunc(t.out.Buckets, func(x, y Bucket) int { return cmp.Compare(x.Start, y.Start) })
-	return t.out
+	slices.SortFunc(out.Buckets, func(x, y Bucket) int { return cmp.Compare(x.Start, y.Start) })
+	return out
 }
 
 // source counts one source: what its rollup can tell from there, the rest (the
@@ -387,7 +367,7 @@ func (t *tally) scan(ctx context.Context, src Source, keys []int, since, until i
 	q.Since, q.Until = since, until
 	v := visit{
 		walk: t.walk, problem: t.problem,
-		stop: func() bool { return t.late() || len(t.buckets) > maxBuckets }, // too many are refused by Volume
+		stop: func() bool { return t.late() || t.tooMany() }, // too many are refused by Volume
 		sure: func(c *cursor) { t.sure(c, keys) },
 		row:  func(c *cursor, row int) { t.row(c, keys, row) },
 	}
