@@ -196,7 +196,7 @@ func (i *Identity) ConfirmReset(ctx context.Context, by state.Cause, token, pass
 	if err != nil {
 		return err
 	}
-	by.AuthType, by.AuthID, by.AuthName, by.AuthEmail = "user", u.ID.String(), u.Value.Username, u.Value.Email
+	by = asUser(by, u)
 	err = i.state.Write(ctx, by, func(tx *state.Tx) error {
 		if err := useLink(tx, resetLink, token); err != nil {
 			return err
@@ -262,7 +262,7 @@ func (i *Identity) VerifyEmail(ctx context.Context, by state.Cause, token string
 	if err != nil || !u.Value.active() || u.Value.Email != found.value {
 		return r, errLink
 	}
-	by.AuthType, by.AuthID, by.AuthName, by.AuthEmail = "user", u.ID.String(), u.Value.Username, u.Value.Email
+	by = asUser(by, u)
 	err = i.state.Write(ctx, by, func(tx *state.Tx) error {
 		if err := useLink(tx, verifyLink, token); err != nil {
 			return err

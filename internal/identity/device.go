@@ -6,8 +6,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -46,7 +44,8 @@ const (
 // Device is a program that asks to be let in.
 type Device struct {
 	UserCode string // what people compare, such as BDWP-HQPK
-	Client   string // name of the program
+	ClientID string // of the program
+	Client   string // its name
 	ClientIP string // from where it asked
 	Created  time.Time
 	Expires  time.Time
@@ -60,7 +59,7 @@ func (i *Identity) BeginDevice(ctx context.Context, by state.Cause, clientID str
 	}
 	now := time.Now()
 	code = randomSecret("")
-	d = Device{UserCode: newUserCode(), Client: name, ClientIP: by.ClientIP, Created: now, Expires: now.Add(deviceLife)}
+	d = Device{UserCode: newUserCode(), ClientID: clientID, Client: name, ClientIP: by.ClientIP, Created: now, Expires: now.Add(deviceLife)}
 	err = i.state.Write(ctx, by, func(tx *state.Tx) error {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM devices WHERE expires < $1`, now.Add(-deviceLife).UnixNano()); err != nil {
 			return fmt.Errorf("devices: %w", err)
@@ -128,18 +127,17 @@ func (i *Identity) WaitingDevice(ctx context.Context, by state.Cause, who *Princ
 }
 
 func findDevice(ctx context.Context, q state.Querier, typed string) (d Device, err error) {
-	var client string
 	var created, expires int64
 	d.UserCode = plainCode(typed)
 	err = q.QueryRowContext(ctx, `SELECT client, client_ip, created, expires FROM devices WHERE user_code = $1 AND state = 'pending' AND expires > $2`,
-		d.UserCode, time.Now().UnixNano()).Scan(&client, &d.ClientIP, &created, &expires)
+		d.UserCode, time.Now().UnixNano()).Scan(&d.ClientID, &d.ClientIP, &created, &expires)
 	if errors.Is(err, sql.ErrNoRows) {
 		return d, event.NotFoundf("no program waits with the code %q: it may have expired, ask for a new one", typed)
 	}
 	if err != nil {
 		return d, fmt.Errorf("devices: %w", err)
 	}
-	d.Client, d.Created, d.Expires = Clients()[client], time.Unix(0, created), time.Unix(0, expires)
+	d.Client, d.Created, d.Expires = Clients()[d.ClientID], time.Unix(0, created), time.Unix(0, expires)
 	return d, nil
 }
 
@@ -165,25 +163,15 @@ func (i *Identity) DecideDevice(ctx context.Context, by state.Cause, who *Princi
 		if n, err := done.RowsAffected(); err != nil || n == 0 || !approve {
 			return err
 		}
-		id := clientID(d.Client)
 		var scopes []string
 		for _, s := range who.Scopes {
 			scopes = append(scopes, string(s))
 		}
 		return raiseAudit(tx, "authorize_application", who.User, map[string]any{
 			"flow": "device", "scopes": strings.Join(scopes, " "),
-			"authorized_application": map[string]any{"app": "tocsin_identity", "model_name": "application", "pk": id, "name": d.Client},
+			"authorized_application": map[string]any{"app": "tocsin_identity", "model_name": "application", "pk": d.ClientID, "name": d.Client},
 		})
 	})
-}
-
-func clientID(name string) string {
-	for _, id := range slices.Sorted(maps.Keys(Clients())) {
-		if Clients()[id] == name {
-			return id
-		}
-	}
-	return ""
 }
 
 // PollDevice answers a program that asks whether it was let in: with a session

@@ -284,11 +284,6 @@ func (i *Identity) follow(ctx context.Context, by state.Cause, user state.Record
 	return changed, err
 }
 
-func asUser(by state.Cause, user state.Record[User]) state.Cause {
-	by.AuthType, by.AuthID, by.AuthName, by.AuthEmail = "user", user.ID.String(), user.Value.Username, user.Value.Email
-	return by
-}
-
 // link ties an identity to an account.
 func (i *Identity) link(ctx context.Context, by state.Cause, user state.Record[User], p *provider, c *claimsOf) error {
 	return i.state.Write(ctx, linked(asUser(by, user)), func(tx *state.Tx) error { return putLink(tx, user.ID, p, c) })

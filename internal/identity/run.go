@@ -66,18 +66,5 @@ func (i *Identity) sweep(ctx context.Context) error {
 }
 
 func (i *Identity) expiredImpersonations(ctx context.Context, now int64) ([]sessionRow, error) {
-	rows, err := i.state.Reader().QueryContext(ctx, `SELECT `+sessionColumns+` FROM sessions WHERE expires < $1 AND actor <> ''`, now)
-	if err != nil {
-		return nil, fmt.Errorf("sweep sessions: %w", err)
-	}
-	defer rows.Close()
-	var all []sessionRow
-	for rows.Next() {
-		row, err := scanSession(rows.Scan)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, row)
-	}
-	return all, rows.Err()
+	return findSessions(ctx, i.state.Reader(), `expires < $1 AND actor <> ''`, now)
 }

@@ -189,8 +189,7 @@ func (i *Identity) checkBinding(ctx context.Context, by state.Cause, row session
 	if b == nil {
 		return nil
 	}
-	by.AuthType, by.AuthID, by.AuthName, by.AuthEmail = "user", user.ID.String(), user.Value.Username, user.Value.Email
-	err := i.state.Write(ctx, by, func(tx *state.Tx) error {
+	err := i.state.Write(ctx, asUser(by, user), func(tx *state.Tx) error {
 		return i.endSession(tx, row, user, map[string]any{
 			"reason":  "the binding of the session is broken: " + b.Reason,
 			"binding": map[string]any{"reason": b.Reason, "previous_value": b.Was, "new_value": b.Is},
@@ -248,7 +247,12 @@ func (i *Identity) makeRoom(tx *state.Tx, user state.Record[User]) error {
 }
 
 func sessionsOf(ctx context.Context, q state.Querier, user state.ObjectID) ([]sessionRow, error) {
-	rows, err := q.QueryContext(ctx, `SELECT `+sessionColumns+` FROM sessions WHERE user_id = $1 AND expires > $2 ORDER BY created DESC`, int64(user), time.Now().UnixNano())
+	return findSessions(ctx, q, `user_id = $1 AND expires > $2 ORDER BY created DESC`, int64(user), time.Now().UnixNano())
+}
+
+// findSessions reads the sessions for which a condition holds.
+func findSessions(ctx context.Context, q state.Querier, where string, args ...any) ([]sessionRow, error) {
+	rows, err := q.QueryContext(ctx, `SELECT `+sessionColumns+` FROM sessions WHERE `+where, args...)
 	if err != nil {
 		return nil, fmt.Errorf("sessions: %w", err)
 	}

@@ -79,7 +79,7 @@ func (i *Identity) checkPassword(ctx context.Context, hash, password string) (ri
 
 // open opens a session and records it: auth.ok and login, of one act.
 func (i *Identity) open(ctx context.Context, by state.Cause, user state.Record[User], otp string) (Session, error) {
-	by.AuthType, by.AuthID, by.AuthName, by.AuthEmail = "user", user.ID.String(), user.Value.Username, user.Value.Email
+	by = asUser(by, user)
 	args := map[string]any{}
 	var out Session
 	err := i.state.Write(ctx, by, func(tx *state.Tx) error {
@@ -115,6 +115,12 @@ func (i *Identity) enter(tx *state.Tx, user state.Record[User], method, authMeth
 		return out, err
 	}
 	return out, raiseAudit(tx, "login", user.ID, map[string]any{"auth_method": authMethod, "auth_method_args": args})
+}
+
+// asUser is a cause whose actor is a user.
+func asUser(by state.Cause, user state.Record[User]) state.Cause {
+	by.AuthType, by.AuthID, by.AuthName, by.AuthEmail = "user", user.ID.String(), user.Value.Username, user.Value.Email
+	return by
 }
 
 func withRequest(data map[string]any, by state.Cause) map[string]any {
@@ -203,8 +209,7 @@ func (i *Identity) Renew(ctx context.Context, by state.Cause, token string) (Ses
 	if err != nil {
 		return out, err
 	}
-	by.AuthType, by.AuthID, by.AuthName, by.AuthEmail = "user", user.ID.String(), user.Value.Username, user.Value.Email
-	err = i.state.Write(ctx, by, func(tx *state.Tx) error {
+	err = i.state.Write(ctx, asUser(by, user), func(tx *state.Tx) error {
 		if err := renewSession(tx, row); err != nil {
 			return err
 		}

@@ -30,14 +30,16 @@ func (c *Collection[T]) audit(tx *Tx, t event.Type, id ObjectID, value *T, befor
 	if err != nil {
 		return fmt.Errorf("audit %s: %w", c.Model, err)
 	}
-	data := map[string]any{
-		"model": map[string]any{"app": "tocsin_" + c.App, "model_name": c.Model, "pk": id.String(), "name": c.Name(value)},
-		"diff":  diff,
-	}
+	return tx.raiseChange(t, c.App, c.Model, id.String(), c.Name(value), diff)
+}
+
+// raiseChange raises one of the model_ events.
+func (tx *Tx) raiseChange(t event.Type, app, model, pk, name string, diff any) error {
+	data := map[string]any{"model": map[string]any{"app": "tocsin_" + app, "model_name": model, "pk": pk, "name": name}, "diff": diff}
 	if tx.by.Request != nil {
 		data["http_request"] = tx.by.Request
 	}
-	return tx.Raise(producer, t, c.Model+"/"+id.String(), data)
+	return tx.Raise(producer, t, model+"/"+pk, data)
 }
 
 // Changed raises model_updated for something that is kept elsewhere, such as the
@@ -56,11 +58,7 @@ func (tx *Tx) Changed(app, model, name string, before, after map[string]any) err
 	if err != nil || len(diff) == 0 {
 		return err
 	}
-	data := map[string]any{"model": map[string]any{"app": "tocsin_" + app, "model_name": model, "pk": name, "name": name}, "diff": diff}
-	if tx.by.Request != nil {
-		data["http_request"] = tx.by.Request
-	}
-	return tx.Raise(producer, "model_updated", model+"/"+name, data)
+	return tx.raiseChange("model_updated", app, model, name, name, diff)
 }
 
 // related is one member of a relation's diff.
