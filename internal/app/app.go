@@ -199,9 +199,11 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	}
 	a.egress = egress.New(way, egress.Options{})
 	a.defers(func() error { a.egress.Close(); return nil })
-	if err := a.useProviders(c); err != nil {
+	signIn, err := providers(c)
+	if err != nil {
 		return nil, err
 	}
+	a.useProviders(signIn)
 	if a.sources, err = a.openSources(c); err != nil {
 		return nil, err
 	}

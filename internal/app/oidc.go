@@ -10,13 +10,9 @@ import (
 	"github.com/tocsin-events/tocsin/internal/identity"
 )
 
-// useProviders hands the OpenID providers of a configuration to identity.
-func (a *App) useProviders(c *config.Config) error {
-	list, err := providers(c)
-	if err == nil {
-		a.identity.UseProviders(list, &http.Client{Transport: a.egress.RoundTripper()})
-	}
-	return err
+// useProviders hands OpenID providers to identity, with the guarded way to them.
+func (a *App) useProviders(list []identity.Provider) {
+	a.identity.UseProviders(list, &http.Client{Transport: a.egress.RoundTripper()})
 }
 
 // providers reads the secrets of the OpenID providers.

@@ -245,19 +245,21 @@ func (a *App) reload(ctx context.Context, by state.Cause) error {
 	if err != nil {
 		return err
 	}
-	pipeline, err := a.openTraces(&c)
-	if err != nil {
-		return err
-	}
 	way, err := egress.PolicyOf(c.Egress)
 	if err != nil {
 		return err
 	}
-	if err := a.useProviders(&c); err != nil {
+	signIn, err := providers(&c)
+	if err != nil {
+		return err
+	}
+	pipeline, err := a.openTraces(&c)
+	if err != nil {
 		return err
 	}
 	// All is built: from here on nothing can fail but the database.
 	if err := a.recordReload(ctx, by, a.current.Load(), &c); err != nil {
+		a.closeTraces(pipeline)
 		return err
 	}
 	a.current.Store(&c)
@@ -269,6 +271,7 @@ func (a *App) reload(ctx context.Context, by state.Cause) error {
 	}
 	a.keep.Store(&keep)
 	a.egress.Apply(way)
+	a.useProviders(signIn)
 	a.geo.Store(g)
 	a.proxies.Store(&proxies)
 	a.sources.stop()
