@@ -12,15 +12,10 @@ import (
 // missing, in Forwarded (RFC 7239, 5.2); an unreadable one falls back to the
 // peer.
 func clientAddress(r *http.Request, trusted []netip.Prefix) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return "" // a Unix socket has none
-	}
-	peer, err := netip.ParseAddr(host)
-	if err != nil {
+	peer, ok := peerOf(r)
+	if !ok {
 		return ""
 	}
-	peer = peer.Unmap().WithZone("")
 	hops := hopsOf(r.Header)
 	at := peer
 	for i := len(hops) - 1; i >= 0 && contains(trusted, at); i-- {
@@ -35,12 +30,19 @@ func clientAddress(r *http.Request, trusted []netip.Prefix) string {
 
 // fromTrusted reports whether a request comes from a trusted proxy.
 func fromTrusted(r *http.Request, trusted []netip.Prefix) bool {
+	peer, ok := peerOf(r)
+	return ok && contains(trusted, peer)
+}
+
+// peerOf is the address at the other end of the connection; a Unix socket has
+// none.
+func peerOf(r *http.Request) (netip.Addr, bool) {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
-		return false
+		return netip.Addr{}, false
 	}
-	peer, err := netip.ParseAddr(host)
-	return err == nil && contains(trusted, peer.Unmap().WithZone(""))
+	ip, err := netip.ParseAddr(host)
+	return ip.Unmap().WithZone(""), err == nil
 }
 
 // hopsOf are the addresses that proxies have noted, the last one's at the end.

@@ -264,11 +264,11 @@ func attributeGroups(e *event.Event) []group {
 			all = append(all, out)
 		}
 	}
-	var others group
+	others := group{Name: "More"}
 	for _, x := range e.Extensions {
 		others.Pairs = append(others.Pairs, pair{x.Name, plain(clipTo(fmt.Sprint(x.Value), clipValue))})
 	}
-	if others.Name = "More"; len(others.Pairs) > 0 {
+	if len(others.Pairs) > 0 {
 		all = append(all, others)
 	}
 	return all

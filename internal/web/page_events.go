@@ -34,6 +34,18 @@ func (s *Server) eventRow(h *segment.Hit) (eventRow, *event.Event, error) {
 	}, &e, nil
 }
 
+func (s *Server) eventRows(hits []segment.Hit) ([]eventRow, error) {
+	var rows []eventRow
+	for i := range hits {
+		row, _, err := s.eventRow(&hits[i])
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
+}
+
 // eventsView is the page of events.
 type eventsView struct {
 	Search     search
@@ -212,12 +224,8 @@ func (s *Server) listEvents(ctx context.Context, v *eventsView, cursor string) e
 	if err != nil {
 		return err
 	}
-	for i := range found.Hits {
-		row, _, err := s.eventRow(&found.Hits[i])
-		if err != nil {
-			return err
-		}
-		v.Rows = append(v.Rows, row)
+	if v.Rows, err = s.eventRows(found.Hits); err != nil {
+		return err
 	}
 	v.Partial = v.Partial || found.Partial
 	for _, p := range found.Problems {

@@ -49,12 +49,8 @@ func (s *Server) getOverview(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	for i := range found.Hits {
-		row, _, err := s.eventRow(&found.Hits[i])
-		if err != nil {
-			return err
-		}
-		v.Rows = append(v.Rows, row)
+	if v.Rows, err = s.eventRows(found.Hits); err != nil {
+		return err
 	}
 	stats := s.Journal.Stats()
 	v.Journal = NewJournalStats(&stats)

@@ -35,11 +35,7 @@ func (s *Server) readSearch(q *query) (search, error) {
 	if v.By != "" && v.By != "type" {
 		q.fail("query: by must be type, or left out for severity")
 	}
-	values := q.values
-	if !values.Has("since") {
-		values.Set("since", v.Since)
-	}
-	v.from = q.instant("since", v.now, time.Time{})
+	v.from = q.instant("since", v.now, v.now.Add(-24*time.Hour)) // defaultSince
 	v.to = q.instant("until", v.now, v.now)
 	if q.err == nil && v.from.After(v.to) {
 		q.fail("query: since lies behind until")
@@ -197,15 +193,14 @@ type facetValue struct {
 // facetMost is how many values a facet shows.
 const facetMost = 8
 
-// facetColumns are the attributes whose values are counted event by event.
-func facetColumns() []struct {
+type facetColumn struct {
 	column      filter.Column
 	title, name string
-} {
-	return []struct {
-		column      filter.Column
-		title, name string
-	}{
+}
+
+// facetColumns are the attributes whose values are counted event by event.
+func facetColumns() []facetColumn {
+	return []facetColumn{
 		{filter.ColumnSource, "Source", "source"},
 		{filter.ColumnActor, "Who", "authid"},
 		{filter.ColumnClientIP, "Address", "clientip"},

@@ -53,11 +53,26 @@ func climbs(u *url.URL) bool {
 	return false
 }
 
+// hostNames are what this server is called besides its brands.
+type hostNames struct {
+	public  string // of public_url; empty where that has none
+	machine string
+}
+
+func newHostNames(base string) (n hostNames) {
+	if u, err := url.Parse(base); err == nil && named(u.Hostname()) {
+		n.public = strings.ToLower(u.Hostname())
+	}
+	if machine, err := os.Hostname(); err == nil {
+		n.machine = strings.ToLower(machine)
+	}
+	return n
+}
+
 // ownHost reports whether a host name is one of this server's. It is asked for
 // only where public_url has a name: else nobody knows what it is called.
 func (s *Server) ownHost(host string) bool {
-	own, err := url.Parse(s.Base)
-	if err != nil || !named(own.Hostname()) {
+	if s.names.public == "" {
 		return true
 	}
 	name := strings.ToLower(host)
@@ -65,12 +80,8 @@ func (s *Server) ownHost(host string) bool {
 		name = h
 	}
 	name = strings.TrimSuffix(strings.Trim(name, "[]"), ".")
-	if !named(name) || name == strings.ToLower(own.Hostname()) || s.brands.of(name) != nil {
-		return true
-	}
-	machine, err := os.Hostname()
 	short, _, _ := strings.Cut(name, ".")
-	return err == nil && (strings.EqualFold(machine, name) || strings.EqualFold(machine, short))
+	return !named(name) || name == s.names.public || short != "" && (name == s.names.machine || short == s.names.machine) || s.brands.of(name) != nil
 }
 
 // named reports whether a host is a name in the DNS: neither an address nor this

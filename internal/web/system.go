@@ -1,9 +1,7 @@
 package web
 
 import (
-	"net"
 	"net/http"
-	"net/netip"
 
 	"github.com/tocsin-events/tocsin/internal/event"
 	"github.com/tocsin-events/tocsin/internal/identity"
@@ -45,12 +43,8 @@ func direct(r *http.Request) bool {
 	if r.Context().Value(peerKey) != nil {
 		return true
 	}
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return false
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
+	peer, ok := peerOf(r)
+	return ok && peer.IsLoopback()
 }
 
 // getOpenAPI describes the API.

@@ -61,11 +61,12 @@ type Server struct {
 
 	verification verification
 	brands       brandSet
+	names        hostNames
 }
 
 // New returns a server.
 func New(o Options) *Server {
-	s := &Server{Options: o, gate: newGate(), pages: newPages()}
+	s := &Server{Options: o, gate: newGate(), pages: newPages(), names: newHostNames(o.Base)}
 	s.stop, s.end = context.WithCancel(context.Background())
 	s.handler = s.routes()
 	return s
