@@ -151,11 +151,9 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if a.mail, err = mail.New(mail.Options{
+	a.mail = mail.New(mail.Options{
 		State: a.state, Key: key, Source: c.PublicURL, Server: func() config.SMTP { return a.current.Load().SMTP }, Logger: a.log.With("component", "mail"),
-	}); err != nil {
-		return nil, err
-	}
+	})
 	a.identity = identity.New(identity.Options{
 		State: a.state, Folder: a.folder, Key: key, Source: c.PublicURL, Logger: a.log.With("component", "identity"),
 		Mailer: a.mail, Locator: locator{a}, Binding: a.binding,

@@ -1,7 +1,6 @@
 package identity
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -201,28 +200,6 @@ func TestBinding(t *testing.T) {
 		t.Error("Validate")
 	}
 }
-
-func TestSeal(t *testing.T) {
-	s := newSealer(make([]byte, 32))
-	sealed := s.close("a", "plain")
-	if got, err := s.open("a", sealed); err != nil || got != "plain" {
-		t.Errorf("open = %q, %v", got, err)
-	}
-	if sealed == s.close("a", "plain") || strings.Contains(sealed, base64.RawStdEncoding.EncodeToString([]byte("plain"))) {
-		t.Error("sealed twice, it looks the same, or shows what is in it")
-	}
-	other := newSealer([]byte(strings.Repeat("k", 32)))
-	for what, err := range map[string]error{
-		"another purpose": second(s.open("b", sealed)), "another key": second(other.open("a", sealed)),
-		"damage": second(s.open("a", sealed[:len(sealed)-4]+"AAAA")), "nonsense": second(s.open("a", "?")),
-	} {
-		if err == nil {
-			t.Errorf("%s opens it", what)
-		}
-	}
-}
-
-func second(_ string, err error) error { return err }
 
 // One-time codes are good for their step and its neighbours, and once.
 func TestMatchTOTP(t *testing.T) {

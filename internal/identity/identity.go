@@ -105,7 +105,7 @@ type Identity struct {
 	source string
 	log    *slog.Logger
 	key    []byte
-	seal   *sealer
+	seal   *state.Sealer
 	dummy  string // a hash of nothing, for names that do not exist
 	slow   *brake
 	asked  *brake        // slows requests for mails
@@ -130,7 +130,7 @@ const hashers = 4
 func New(o Options) *Identity {
 	return &Identity{
 		state: o.State, folder: o.Folder, source: o.Source, log: o.Logger,
-		key: o.Key.Derive("sign-in tokens"), seal: newSealer(o.Key.Derive("sealed secrets")),
+		key: o.Key.Derive("sign-in tokens"), seal: o.Key.Sealer("sealed secrets"),
 		dummy: hashPassword(string(event.NewID())), slow: newBrake(), asked: newBrake(), gate: make(chan struct{}, hashers),
 		mailer: o.Mailer, locator: o.Locator, binding: o.Binding, later: make(chan func(context.Context) error, 64),
 	}

@@ -50,7 +50,7 @@ func (i *Identity) Invite(ctx context.Context, by state.Cause, who *Principal, v
 		return r, "", event.Invalidf("expires_at: %s is not within the next 90 days", v.ExpiresAt.Format(time.RFC3339))
 	}
 	token = randomSecret("")
-	v.Hash, v.Sealed = hashToken(token), i.seal.close(invitePurpose, token)
+	v.Hash, v.Sealed = hashToken(token), i.seal.Close(invitePurpose, token)
 	v.Mailed, v.UsedAt, v.UsedBy = v.Email != "" && i.MailReady(), nil, ""
 	err = i.state.Write(ctx, linked(by), func(tx *state.Tx) error {
 		if err := mayGive(tx, who, v.AccessLevel); err != nil {
@@ -109,7 +109,7 @@ func (i *Identity) RevealInvitation(ctx context.Context, by state.Cause, who *Pr
 	if err := i.Confirm(ctx, by, who, password); err != nil {
 		return "", err
 	}
-	if token, err = i.seal.open(invitePurpose, r.Value.Sealed); err != nil {
+	if token, err = i.seal.Open(invitePurpose, r.Value.Sealed); err != nil {
 		return "", err
 	}
 	err = i.state.Write(ctx, by, func(tx *state.Tx) error {

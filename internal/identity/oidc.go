@@ -137,7 +137,7 @@ func (i *Identity) BeginOIDC(ctx context.Context, name, redirect, next string) (
 		return "", "", fmt.Errorf("sign-in by %s: %w", name, err)
 	}
 	location = p.config(found, redirect).AuthCodeURL(j.State, oidc.Nonce(j.Nonce), oauth2.S256ChallengeOption(j.Verifier))
-	return location, i.seal.close(oidcPurpose, string(doc)), nil
+	return location, i.seal.Close(oidcPurpose, string(doc)), nil
 }
 
 // claimsOf are what a provider says of somebody.
@@ -155,7 +155,7 @@ type claimsOf struct {
 // they did not set out from here.
 func (i *Identity) FinishOIDC(ctx context.Context, by state.Cause, name, carried, returned, code string) (s Session, next string, err error) {
 	var j journey
-	doc, err := i.seal.open(oidcPurpose, carried)
+	doc, err := i.seal.Open(oidcPurpose, carried)
 	if err == nil {
 		err = json.Unmarshal([]byte(doc), &j)
 	}

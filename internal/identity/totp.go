@@ -68,7 +68,7 @@ func (i *Identity) BeginTOTP(ctx context.Context, by state.Cause, who *Principal
 	if err != nil {
 		return "", "", fmt.Errorf("seed: %w", err)
 	}
-	sealed := i.seal.close(seedPurpose(id), key.Secret())
+	sealed := i.seal.Close(seedPurpose(id), key.Secret())
 	err = i.state.Write(ctx, by, func(tx *state.Tx) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO second_factors (user_id, seed, confirmed, last_step) VALUES ($1, $2, 0, 0)
 			ON CONFLICT (user_id) DO UPDATE SET seed = $2, confirmed = 0, last_step = 0`, int64(id), sealed)
@@ -168,7 +168,7 @@ func (i *Identity) seedOf(ctx context.Context, q state.Querier, id state.ObjectI
 		return "", 0, false, event.NotFoundf("user %d has no second factor", id)
 	}
 	if err == nil {
-		seed, err = i.seal.open(seedPurpose(id), sealed)
+		seed, err = i.seal.Open(seedPurpose(id), sealed)
 	}
 	return seed, last, at != 0, err
 }

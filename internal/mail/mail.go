@@ -10,10 +10,7 @@ package mail
 
 import (
 	"context"
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/tls"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -37,21 +34,13 @@ type Options struct {
 // Mail sends mails.
 type Mail struct {
 	o    Options
-	aead cipher.AEAD
+	seal *state.Sealer
 	wake chan struct{}
 }
 
 // New returns a Mail; what is queued is sent while its Run is running.
-func New(o Options) (*Mail, error) {
-	block, err := aes.NewCipher(o.Key.Derive("queued mails"))
-	if err != nil {
-		return nil, fmt.Errorf("mail: %w", err)
-	}
-	aead, err := cipher.NewGCMWithRandomNonce(block)
-	if err != nil {
-		return nil, fmt.Errorf("mail: %w", err)
-	}
-	return &Mail{o: o, aead: aead, wake: make(chan struct{}, 1)}, nil
+func New(o Options) *Mail {
+	return &Mail{o: o, seal: o.Key.Sealer("queued mails"), wake: make(chan struct{}, 1)}
 }
 
 // Ready reports whether a mail server is configured.
@@ -69,7 +58,7 @@ func (m *Mail) Queue(tx *state.Tx, to, subject, text, record string, life time.D
 		return fmt.Errorf("queue a mail: %w", err)
 	}
 	id, now := string(event.NewID()), time.Now()
-	sealed := base64.RawStdEncoding.EncodeToString(m.aead.Seal(nil, nil, []byte(text), []byte(id))) //nolint:gosec // the cipher makes a random nonce by itself
+	sealed := m.seal.Close(id, text)
 	_, err = tx.ExecContext(tx.Context(), `INSERT INTO mails (id, recipient, subject, body, record, cause, tries, due, expires)
 		VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8)`, id, to, subject, sealed, record, string(cause), now.UnixNano(), now.Add(life).UnixNano())
 	if err != nil {

@@ -137,13 +137,10 @@ func newMail(t *testing.T, mode string) (*Mail, *box, *state.State, *config.SMTP
 		t.Fatal(err)
 	}
 	c := &config.SMTP{Host: "127.0.0.1", Port: port, From: "Tocsin <tocsin@example.com>", Username: "tocsin", PasswordFile: file, TLS: mode}
-	m, err := New(Options{
+	m := New(Options{
 		State: s, Key: key, Source: "https://t.example", Server: func() config.SMTP { return *c }, Logger: slog.New(slog.DiscardHandler),
 		TLS: &tls.Config{RootCAs: pool, ServerName: "127.0.0.1", MinVersion: tls.VersionTLS12},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	return m, b, s, c
 }
 

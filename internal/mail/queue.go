@@ -3,7 +3,6 @@ package mail
 import (
 	"context"
 	"database/sql"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -127,15 +126,10 @@ func (m *Mail) claim(ctx context.Context, woken bool) (*queued, error) {
 		if err != nil {
 			return fmt.Errorf("mail queue: %w", err)
 		}
-		raw, err := base64.RawStdEncoding.DecodeString(sealed)
-		if err != nil {
+		if one.msg.Text, err = m.seal.Open(one.id, sealed); err != nil {
 			return fmt.Errorf("mail queue: %w", err)
 		}
-		text, err := m.aead.Open(nil, nil, raw, []byte(one.id))
-		if err != nil {
-			return errors.New("mail queue: the key file is not the one that sealed a mail")
-		}
-		one.msg.Text, one.expires = string(text), time.Unix(0, expires)
+		one.expires = time.Unix(0, expires)
 		q = &one
 		return json.Unmarshal([]byte(cause), &one.cause)
 	})

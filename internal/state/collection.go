@@ -120,7 +120,7 @@ func (c *Collection[T]) Insert(tx *Tx, value T) (Record[T], error) {
 	if err := c.check(&value); err != nil {
 		return r, err
 	}
-	id, err := tx.next("object:"+c.Model, 1)
+	id, err := tx.Next("object:"+c.Model, 1)
 	if err != nil {
 		return r, err
 	}

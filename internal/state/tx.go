@@ -96,8 +96,8 @@ func (tx *Tx) exec(what, query string, args ...any) (sql.Result, error) {
 	return r, nil
 }
 
-// next takes n numbers from a counter and returns the first.
-func (tx *Tx) next(counter string, n int) (int64, error) {
+// Next takes n numbers from a counter and returns the first.
+func (tx *Tx) Next(counter string, n int) (int64, error) {
 	var value int64
 	err := tx.QueryRowContext(tx.ctx, `INSERT INTO counters (name, value) VALUES ($1, $2)
 		ON CONFLICT (name) DO UPDATE SET value = counters.value + $2 RETURNING value`, counter, n).Scan(&value)
@@ -115,7 +115,7 @@ func (tx *Tx) flush(recorded int64) error {
 	if _, err := tx.exec("clear the outbox", `DELETE FROM outbox WHERE seq <= $1`, recorded); err != nil {
 		return err
 	}
-	first, err := tx.next("outbox", len(tx.events))
+	first, err := tx.Next("outbox", len(tx.events))
 	if err != nil {
 		return err
 	}
