@@ -28,6 +28,20 @@ func (a *App) recordReload(ctx context.Context, by state.Cause, old, now *config
 	})
 }
 
+// recordRefused records that a reload was refused, and who wanted it.
+func (a *App) recordRefused(ctx context.Context, by state.Cause, why error) error {
+	data := map[string]any{"message": "the configuration is not reloaded: " + why.Error(), "exception": event.NewException(why, 1)}
+	if by.Request != nil {
+		data["http_request"] = by.Request
+	}
+	e, err := by.Event(a.o.Config.PublicURL+"/server", "configuration_error", "server/"+a.host, data)
+	if err != nil {
+		return err
+	}
+	e.Host = a.host
+	return a.ingest.Own(ctx, e)
+}
+
 // members are the keys of a configuration with their values, as one writes them:
 // log.level and not log.
 func members(c *config.Config) (map[string]any, error) {

@@ -216,8 +216,7 @@ func (a *App) Reload(ctx context.Context, by state.Cause) error {
 	err := a.reload(ctx, by)
 	a.metrics.Reloaded(err == nil, time.Now())
 	if err != nil {
-		recordErr := a.own(ctx, "configuration_error", map[string]any{"message": "the configuration is not reloaded: " + err.Error()})
-		return errors.Join(err, recordErr)
+		return errors.Join(err, a.recordRefused(ctx, by, err))
 	}
 	a.log.InfoContext(ctx, "configuration is reloaded")
 	return nil

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/url"
+	"regexp"
 	"strings"
 	"time"
 
 	"github.com/tocsin-events/tocsin/internal/event"
 	"github.com/tocsin-events/tocsin/internal/identity"
+	"github.com/tocsin-events/tocsin/internal/redact"
 	"github.com/tocsin-events/tocsin/internal/state"
 )
 
@@ -99,6 +102,24 @@ func (s *Server) recoverPanic(w *recorder, r *http.Request, fail func(http.Respo
 	}
 	x := event.NewPanic(recovered)
 	s.Log.ErrorContext(r.Context(), "handler panicked", "path", r.URL.Path, "err", x.Message)
+	s.recordFailure(r, &x)
+	fail(w, r, newProblem(http.StatusInternalServerError, "internal", "something failed that should not have; it is recorded as a system_exception"))
+}
+
+// failed logs what is the server's own fault, once, and records it. A client that
+// has gone is no fault, and what was recorded where it happened is not told twice.
+func (s *Server) failed(r *http.Request, err error) {
+	if _, told := errors.AsType[*problem](err); told || r.Context().Err() != nil {
+		return
+	}
+	s.Log.ErrorContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "err", err)
+	x := event.NewException(err, 2)
+	s.recordFailure(r, &x)
+}
+
+// recordFailure raises system_exception for a request that broke; floods are
+// folded.
+func (s *Server) recordFailure(r *http.Request, x *event.Exception) {
 	by := cause(r)
 	e, err := by.Event(s.Base+"/server", "system_exception", "", map[string]any{"message": x.Message, "exception": x, "http_request": by.Request})
 	if err == nil {
@@ -107,7 +128,6 @@ func (s *Server) recoverPanic(w *recorder, r *http.Request, fail func(http.Respo
 	if err != nil {
 		s.Log.ErrorContext(r.Context(), "exception is not recorded", "err", err)
 	}
-	fail(w, r, newProblem(http.StatusInternalServerError, "internal", "something failed that should not have; it is recorded as a system_exception"))
 }
 
 // authenticate finds out who calls, and whether they may.
@@ -169,11 +189,23 @@ func bearerOf(r *http.Request) string {
 	return ""
 }
 
+// onceOnly are the parameters with which a provider leads somebody back: they
+// open a session (RFC 6749, 4.1.2), and are in no list of secret names.
+var onceOnly = regexp.MustCompile(`(^|&)(code|state)=[^&]*`)
+
+// queryOf is the query of a request, as it may be recorded.
+func queryOf(u *url.URL) string {
+	if strings.HasPrefix(u.Path, "/sign-in/oidc/") {
+		return onceOnly.ReplaceAllString(u.RawQuery, "$1$2="+redact.Mask)
+	}
+	return u.RawQuery
+}
+
 // cause says for the record who asked for a change.
 func cause(r *http.Request) state.Cause {
 	who := callerOf(r)
 	by := state.Cause{AuthType: "unauthenticated", ClientIP: who.address, Request: map[string]any{
-		"method": r.Method, "path": r.URL.Path, "args": map[string]any{"query": r.URL.RawQuery},
+		"method": r.Method, "path": r.URL.Path, "args": map[string]any{"query": queryOf(r.URL)},
 		"user_agent": r.UserAgent(), "request_id": who.requestID,
 	}, Brand: who.brand}
 	if p := who.principal; p != nil {

@@ -181,7 +181,7 @@ func (s *Server) renderStatus(w http.ResponseWriter, r *http.Request, status int
 func (s *Server) failPage(w http.ResponseWriter, r *http.Request, err error) {
 	p := problemOf(err)
 	if p.Status == http.StatusInternalServerError {
-		s.Log.ErrorContext(r.Context(), "page failed", "path", r.URL.Path, "err", err)
+		s.failed(r, err)
 	}
 	if err := s.renderStatus(w, r, p.Status, "problem", pageView{Title: p.Title, Says: "This did not work.", Body: p}); err != nil {
 		s.Log.ErrorContext(r.Context(), "problem page failed", "err", err)

@@ -66,7 +66,7 @@ func problemOf(err error) *problem {
 		}
 		return retryLater(http.StatusServiceUnavailable, "unavailable", detail, 5)
 	}
-	return newProblem(http.StatusInternalServerError, "internal", "something failed that should not have; the server's log says more")
+	return newProblem(http.StatusInternalServerError, "internal", "something failed that should not have; it is recorded as a system_exception, and in the server's log")
 }
 
 func retryLater(status int, slug, detail string, seconds int) *problem {
@@ -75,12 +75,12 @@ func retryLater(status int, slug, detail string, seconds int) *problem {
 	return p
 }
 
-// fail answers with a problem. What is the server's own fault is logged, once,
-// here.
+// fail answers with a problem. What is the server's own fault is logged and
+// recorded, once, here.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	p := problemOf(err)
 	if p.Status == http.StatusInternalServerError {
-		s.Log.ErrorContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "err", err)
+		s.failed(r, err)
 	}
 	maps.Copy(w.Header(), p.header)
 	w.Header().Set("Content-Type", "application/problem+json")
