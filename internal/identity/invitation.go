@@ -157,7 +157,6 @@ func (i *Identity) Accept(ctx context.Context, by state.Cause, in Acceptance) (r
 	if u.Hash, err = i.newHash(ctx, in.Password, u); err != nil {
 		return r, err
 	}
-	by.AuthType, by.AuthID, by.AuthName, by.AuthEmail = "user", "", u.Username, u.Email // the id is known when it is there
 	err = i.state.Write(ctx, linked(by), func(tx *state.Tx) error {
 		if u.Groups, err = liveGroups(ctx, tx, v.Groups); err != nil {
 			return err
@@ -165,6 +164,7 @@ func (i *Identity) Accept(ctx context.Context, by state.Cause, in Acceptance) (r
 		if r, err = users.Insert(tx, u); err != nil {
 			return err
 		}
+		tx.ActAs(asUser(tx.By(), r))
 		now := time.Now().UTC().Truncate(time.Second)
 		used, err := invitations.Update(tx, found.ID, state.AnyVersion, func(v *Invitation) error {
 			if v.UsedAt != nil {
@@ -186,10 +186,7 @@ func (i *Identity) Accept(ctx context.Context, by state.Cause, in Acceptance) (r
 
 func (i *Identity) tellOfAcceptance(tx *state.Tx, u state.Record[User], v state.Record[Invitation]) error {
 	err := errors.Join(
-		tx.RaiseSignificant("auth-microservice", "user.created", "user/"+u.ID.String(), map[string]any{
-			"userId": u.ID.String(), "userEmail": u.Value.Email, "loggedInUserId": u.ID.String(), "loggedInUserEmail": u.Value.Email,
-			"message": "New user account created",
-		}),
+		raiseUser(tx, "user.created", u, "New user account created"),
 		raiseWrite(tx, u, true),
 		raiseAudit(tx, "invitation_used", u.ID, map[string]any{"invitation": map[string]any{
 			"app": "tocsin_identity", "model_name": "invitation", "pk": v.ID.String(), "name": v.Value.Email,

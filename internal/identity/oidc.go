@@ -309,7 +309,6 @@ func (i *Identity) adopt(ctx context.Context, by state.Cause, p *provider, c *cl
 	if checkEmail(c.Email) == nil && c.Verified {
 		u.Email, u.EmailVerified = c.Email, true
 	}
-	by.AuthType, by.AuthID, by.AuthName, by.AuthEmail = "user", "", u.Username, u.Email // the id is known when it is there
 	err = i.state.Write(ctx, linked(by), func(tx *state.Tx) error {
 		if _, err := scopesOf(ctx, tx, level); err != nil {
 			return err
@@ -323,6 +322,7 @@ func (i *Identity) adopt(ctx context.Context, by state.Cause, p *provider, c *cl
 		if user, err = users.Insert(tx, u); err != nil {
 			return err
 		}
+		tx.ActAs(asUser(tx.By(), user))
 		return errors.Join(raiseUser(tx, "user.created", user, "New user account created at the first sign-in by "+p.Name), putLink(tx, user.ID, p, c))
 	})
 	return user, err

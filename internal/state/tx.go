@@ -59,6 +59,16 @@ type Tx struct {
 // By is the cause of the change.
 func (tx *Tx) By() Cause { return tx.by }
 
+// ActAs makes by the cause of the transaction, and of what it has raised so far:
+// for somebody who comes to be in it.
+func (tx *Tx) ActAs(by Cause) {
+	tx.by = by
+	for i := range tx.events {
+		e := &tx.events[i]
+		e.AuthType, e.AuthID, e.AuthName, e.AuthEmail, e.OnBehalfOf = by.AuthType, by.AuthID, by.AuthName, by.AuthEmail, by.OnBehalfOf
+	}
+}
+
 // Context is the context of the transaction.
 func (tx *Tx) Context() context.Context { return tx.ctx }
 
