@@ -49,13 +49,7 @@ func TestSessions(t *testing.T) {
 	r := j.send("POST", "/v1/auth/renew", one, "").want(t, 200)
 	j.send("GET", "/v1/users/me", one, "").want(t, 200)
 	one = text(r["token"])
-	j.mark()
 	j.send("POST", "/v1/auth/renew", one, "").want(t, 200)
-	set = j.wantSet("auth.renew", "secret_rotate")
-	if dig(set["secret_rotate"], "data.token_of.name") != "ann" {
-		t.Errorf("%v", set["secret_rotate"])
-	}
-
 	j.send("POST", "/v1/auth/renew", one, "").wantProblem(t, http.StatusConflict) // another tab was quicker
 
 	three := j.session("ann", password)
@@ -118,9 +112,6 @@ func TestImpersonation(t *testing.T) {
 		}
 	}
 	check(set["impersonation_started"])
-	if diff := cmp.Diff(object{"pk": ann, "username": "ann", "email": "ann@example.com"}, dig(set["impersonation_started"], "data.to")); diff != "" {
-		t.Errorf("to: %s", diff)
-	}
 	if me := j.send("GET", "/v1/users/me", token, "").want(t, 200); me["id"] != ann {
 		t.Errorf("%v", me)
 	}

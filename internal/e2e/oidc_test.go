@@ -11,49 +11,63 @@ import (
 	"github.com/oauth2-proxy/mockoidc"
 )
 
-// TestOIDC signs people in by a real OpenID provider: a new account, one that is
-// linked, groups that give and take rights, and those who may not or did not
-// begin here.
-func TestOIDC(t *testing.T) {
+// startProvider runs an OpenID provider, and returns the configuration that names
+// it, as company.
+func startProvider(t *testing.T) (provider *mockoidc.MockOIDC, lines string) {
+	t.Helper()
 	provider, err := mockoidc.Run()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = provider.Shutdown() }()
+	t.Cleanup(func() { _ = provider.Shutdown() })
 	secret := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(secret, []byte(provider.ClientSecret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	const listen = "tocsin.example"
-	s := start(t, "public_url: http://"+listen, "egress: {allow: [127.0.0.0/8]}",
-		"oidc: [{name: company, issuer: "+provider.Issuer()+", client_id: "+provider.ClientID+", client_secret_file: "+secret+", groups: {sre: admin, staff: viewer}}]")
-	user := func(subject, email string, groups ...string) *mockoidc.MockUser {
-		return &mockoidc.MockUser{Subject: subject, Email: email, EmailVerified: true, PreferredUsername: strings.ToUpper(subject), Groups: groups}
+	return provider, "oidc: [{name: company, issuer: " + provider.Issuer() + ", client_id: " + provider.ClientID + ", client_secret_file: " + secret + ", groups: {sre: admin, staff: viewer}}]"
+}
+
+// someone is a user of the provider, whose address is verified there.
+func someone(subject, email string, groups ...string) *mockoidc.MockUser {
+	return &mockoidc.MockUser{Subject: subject, Email: email, EmailVerified: true, PreferredUsername: strings.ToUpper(subject), Groups: groups}
+}
+
+// comeBy signs in the whole way: to the provider, and back.
+func (b *browser) comeBy(provider *mockoidc.MockOIDC, u *mockoidc.MockUser, name, next string, headers ...string) reply {
+	b.s.t.Helper()
+	provider.QueueUser(u)
+	r := b.do(http.MethodGet, "/sign-in/oidc/"+name+"?next="+url.QueryEscape(next), "", headers...)
+	if r.status != http.StatusSeeOther {
+		b.s.t.Fatalf("leaving: %d %s", r.status, clip(r.body))
 	}
-	// come goes the whole way: to the provider, and back.
+	away, err := http.NewRequestWithContext(b.s.t.Context(), http.MethodGet, r.header.Get("Location"), http.NoBody)
+	if err != nil {
+		b.s.t.Fatal(err)
+	}
+	there, err := b.client.Do(away)
+	if err != nil {
+		b.s.t.Fatal(err)
+	}
+	if err := there.Body.Close(); err != nil {
+		b.s.t.Fatal(err)
+	}
+	back, err := url.Parse(there.Header.Get("Location"))
+	if err != nil || back.Path != "/sign-in/oidc/"+name+"/callback" || back.Host == there.Request.URL.Host {
+		b.s.t.Fatalf("the provider leads to %s: %v", back, err)
+	}
+	return b.do(http.MethodGet, back.RequestURI(), "", headers...)
+}
+
+// TestOIDC signs people in by a real OpenID provider: a new account, one that is
+// linked, groups that give and take rights, and those who may not or did not
+// begin here.
+func TestOIDC(t *testing.T) {
+	provider, lines := startProvider(t)
+	s := start(t, "public_url: http://tocsin.example", "egress: {allow: [127.0.0.0/8]}", lines)
+	user := someone
 	come := func(b *browser, u *mockoidc.MockUser) reply {
 		t.Helper()
-		provider.QueueUser(u)
-		r := b.do(http.MethodGet, "/sign-in/oidc/company?next=/catalog", "")
-		if r.status != http.StatusSeeOther {
-			t.Fatalf("leaving: %d %s", r.status, clip(r.body))
-		}
-		away, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.header.Get("Location"), http.NoBody)
-		if err != nil {
-			t.Fatal(err)
-		}
-		there, err := b.client.Do(away)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := there.Body.Close(); err != nil {
-			t.Fatal(err)
-		}
-		back, err := url.Parse(there.Header.Get("Location"))
-		if err != nil || back.Host != listen {
-			t.Fatalf("the provider leads to %s: %v", back, err)
-		}
-		return b.do(http.MethodGet, back.RequestURI(), "")
+		return b.comeBy(provider, u, "company", "/catalog")
 	}
 	types := func(filter string) string {
 		var all []string
@@ -100,7 +114,7 @@ func TestOIDC(t *testing.T) {
 	if r := come(newBrowser(s), user("admin", "root@example.com", "staff")); r.status != http.StatusOK {
 		t.Errorf("another admin: %d %s", r.status, clip(r.body))
 	}
-	if got := types(`authname == "admin-2" && type == "login"`); got != "login" {
+	if got := types(`authname == "admin-2"`); got != "model_created user.created source_linked auth.ok login" {
 		t.Errorf("the second of a name: %q", got)
 	}
 	for _, path := range []string{"/sign-in/oidc/company/callback?state=x&code=y", "/sign-in/oidc/nobody", "/sign-in/oidc/company/callback?error=access_denied&error_description=%3Cscript%3E"} {

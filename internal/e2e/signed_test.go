@@ -11,24 +11,45 @@ import (
 	"testing"
 )
 
-// TestLicenceAndUpdates raises what a real server says of a licence file that
-// comes, is forged and is mended, and of a signed feed with a newer version.
-func TestLicenceAndUpdates(t *testing.T) {
+// signer is who signs licences and lists of releases.
+type signer struct {
+	key    ed25519.PrivateKey
+	public string
+}
+
+func newSigner(t *testing.T) signer {
+	t.Helper()
 	public, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	encoded := base64.StdEncoding.EncodeToString(public)
-	sign := func(text string) string { return base64.StdEncoding.EncodeToString(ed25519.Sign(key, []byte(text))) }
-	const release = `{"version":"999.0.0","changelog":"https://releases.example/999"}`
+	return signer{key, base64.StdEncoding.EncodeToString(public)}
+}
+
+func (k signer) sign(text string) string {
+	return base64.StdEncoding.EncodeToString(ed25519.Sign(k.key, []byte(text)))
+}
+
+// feed serves a signed list of releases.
+func (k signer) feed(t *testing.T, release func() string) (address string) {
+	t.Helper()
 	feed := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		text := release()
 		if strings.HasSuffix(r.URL.Path, ".sig") {
-			_, _ = w.Write([]byte(sign(release)))
-			return
+			text = k.sign(text)
 		}
-		_, _ = w.Write([]byte(release))
+		_, _ = w.Write([]byte(text))
 	}))
-	defer feed.Close()
+	t.Cleanup(feed.Close)
+	return feed.URL
+}
+
+// TestLicenceAndUpdates raises what a real server says of a licence file that
+// comes, is forged and is mended, and of a signed feed with a newer version.
+func TestLicenceAndUpdates(t *testing.T) {
+	k := newSigner(t)
+	const release = `{"version":"999.0.0","changelog":"https://releases.example/999"}`
+	feed := k.feed(t, func() string { return release })
 	file := filepath.Join(t.TempDir(), "licence")
 	write := func(text string) {
 		t.Helper()
@@ -37,9 +58,9 @@ func TestLicenceAndUpdates(t *testing.T) {
 		}
 	}
 	const terms = `{"subject":"Example Ltd"}`
-	write(terms + "\n" + sign(terms) + "\n")
-	s := start(t, "license: {file: "+file+", public_key: "+encoded+"}", "sources: {license: {interval: 1s}}",
-		"updates: {feed: "+feed.URL+"/tocsin.json, public_key: "+encoded+"}", "egress: {allow: [127.0.0.0/8]}")
+	write(terms + "\n" + k.sign(terms) + "\n")
+	s := start(t, "license: {file: "+file+", public_key: "+k.public+"}", "sources: {license: {interval: 1s}}",
+		"updates: {feed: "+feed+"/tocsin.json, public_key: "+k.public+"}", "egress: {allow: [127.0.0.0/8]}")
 	told := func() []string {
 		var all []string
 		for _, e := range s.find("filter", `glob(type, "license.*")`, "order", "asc").Events {
@@ -48,9 +69,9 @@ func TestLicenceAndUpdates(t *testing.T) {
 		return all
 	}
 	eventually(t, "the licence is told of", func() bool { return len(told()) == 1 })
-	write(terms + "x\n" + sign(terms) + "\n")
+	write(terms + "x\n" + k.sign(terms) + "\n")
 	eventually(t, "the forged licence is told of", func() bool { return len(told()) == 2 })
-	write(terms + "\n" + sign(terms) + "\n")
+	write(terms + "\n" + k.sign(terms) + "\n")
 	eventually(t, "the mended licence is told of", func() bool { return len(told()) == 3 })
 	if got, want := strings.Join(told(), "; "), "license.valid: the licence is valid; license.invalid: the signature of the licence is wrong; license.valid: the licence is valid"; got != want {
 		t.Errorf("told: %s", got)
@@ -62,7 +83,7 @@ func TestLicenceAndUpdates(t *testing.T) {
 	}
 	data := s.data
 	s.stop()
-	again := startOn(t, data, "license: {file: "+file+", public_key: "+encoded+"}", "sources: {license: {interval: 1s}}")
+	again := startOn(t, data, "license: {file: "+file+", public_key: "+k.public+"}", "sources: {license: {interval: 1s}}")
 	again.emit(eventMedia, anEvent("after"))
 	s = again
 	if got := told(); len(got) != 3 {

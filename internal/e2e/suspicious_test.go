@@ -70,22 +70,23 @@ func TestSuspiciousRequests(t *testing.T) {
 	}
 }
 
+// alter changes the state database below the running server.
+func (s *server) alter(statement string) {
+	s.t.Helper()
+	const program = "import sqlite3,sys; c=sqlite3.connect(sys.argv[1],timeout=20); c.execute(sys.argv[2]); c.commit()"
+	if out, err := exec.Command(tool(s.t, "python3"), "-c", program, filepath.Join(s.data, "state.db"), statement).CombinedOutput(); err != nil {
+		s.t.Fatalf("%s: %v %s", statement, err, out)
+	}
+}
+
 // TestTaskException breaks the state database below a running source: its failure
 // is recorded as a structure, and it goes on when the database is whole again.
 func TestTaskException(t *testing.T) {
 	s := start(t, "sources: {disk_full: {interval: 1s}}")
-	python := tool(t, "python3")
-	alter := func(statement string) {
-		t.Helper()
-		program := "import sqlite3,sys; c=sqlite3.connect(sys.argv[1],timeout=20); c.execute(sys.argv[2]); c.commit()"
-		if out, err := exec.Command(python, "-c", program, filepath.Join(s.data, "state.db"), statement).CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v %s", statement, err, out)
-		}
-	}
-	alter("ALTER TABLE facts RENAME TO facts_gone")
+	s.alter("ALTER TABLE facts RENAME TO facts_gone")
 	failures := func() []object { return s.find("filter", `type == "system_task_exception"`, "order", "asc").Events }
 	eventually(t, "the failure is recorded", func() bool { return len(failures()) > 0 })
-	alter("ALTER TABLE facts_gone RENAME TO facts")
+	s.alter("ALTER TABLE facts_gone RENAME TO facts")
 	e := failures()[0]
 	d := e["data"].(object)
 	x, ok := d["exception"].(object)
