@@ -166,15 +166,32 @@ func changes(d map[string]json.RawMessage) []change {
 				continue
 			}
 			switch key {
-			case "previous_value", "remove":
+			case "previous_value":
 				c.Old, c.HasOld = shownJSON(value), true
-			case "new_value", "add":
+			case "new_value":
 				c.New, c.HasNew = shownJSON(value), true
+			case "remove":
+				c.Old, c.HasOld = shownRelated(value), true
+			case "add":
+				c.New, c.HasNew = shownRelated(value), true
 			}
 		}
 		all = append(all, c)
 	}
 	return all
+}
+
+// shownRelated names what was added to a relation or removed from it.
+func shownRelated(raw []byte) string {
+	var all []struct{ PK, Name string }
+	if json.Unmarshal(raw, &all) != nil {
+		return shownJSON(raw)
+	}
+	names := make([]string, 0, len(all))
+	for _, r := range all {
+		names = append(names, strings.TrimSpace(line(r.Name)+" ("+line(r.PK)+")"))
+	}
+	return strings.Join(names, ", ")
 }
 
 // shownJSON is a value as people read it: texts without quotes.

@@ -21,7 +21,8 @@ type mapView struct {
 	Width, Height int
 	Land          string
 	Places        []place
-	Shown, Nobody int64 // events with a place, and without
+	Countries     []place // those without coordinates among them
+	Shown, Nobody int64   // events with a place, and without
 	More          bool  // there are older ones that were not looked at
 	Back          string
 	Empty         emptyState
@@ -74,11 +75,18 @@ func (s *Server) placeEvents(ctx context.Context, v *mapView) error {
 		return err
 	}
 	v.More = found.Next != 0
-	at := map[string]*place{}
+	at, countries := map[string]*place{}, map[string]*place{}
 	for i := range found.Hits {
 		e, err := event.Decode(found.Hits[i].Body)
 		if err != nil {
 			return fmt.Errorf("event %d: %w", found.Hits[i].Seq, err)
+		}
+		if code := e.GeoCountry; code != "" {
+			if countries[code] == nil {
+				href, _ := v.Search.toggled(equals("geo.country", code))
+				countries[code] = &place{Name: line(code), Href: href}
+			}
+			countries[code].Count++
 		}
 		lat, latErr := strconv.ParseFloat(e.GeoLat, 64)
 		lon, lonErr := strconv.ParseFloat(e.GeoLon, 64)
@@ -98,10 +106,17 @@ func (s *Server) placeEvents(ctx context.Context, v *mapView) error {
 		}
 		at[key].Count++
 	}
+	v.Places, v.Countries = mostFirst(at), mostFirst(countries)
+	return nil
+}
+
+// mostFirst are places in the order of how much came from them.
+func mostFirst(at map[string]*place) []place {
+	var all []place
 	for _, p := range slices.SortedFunc(maps.Values(at), func(a, b *place) int { return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Name, b.Name)) }) {
 		p.R = min(2.5+math.Sqrt(float64(p.Count)), 14)
 		p.Title = fmt.Sprintf("%s: %d events", p.Name, p.Count)
-		v.Places = append(v.Places, *p)
+		all = append(all, *p)
 	}
-	return nil
+	return all
 }
