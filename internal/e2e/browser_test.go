@@ -13,22 +13,35 @@ import (
 // TestBrowser drives every page and its main action in real Chromium, light and
 // dark, wide and narrow: axe finds nothing serious, the console stays quiet,
 // nothing hostile runs, and a validator takes the HTML.
-func TestBrowser(t *testing.T) { browse(t, "browser.cjs", 100, 15) }
+func TestBrowser(t *testing.T) { browse(t, start(t), "browser.cjs", 100, 15) }
 
 // TestBrowserPeople does the same for the pages about people.
-func TestBrowserPeople(t *testing.T) { browse(t, "browser_people.cjs", 80, 15) }
+func TestBrowserPeople(t *testing.T) { browse(t, start(t), "browser_people.cjs", 80, 15) }
+
+// TestBrowserWays lets people and programs in by other ways than a password, and
+// looks at where events came from and at what changed, in real Chromium.
+func TestBrowserWays(t *testing.T) {
+	provider, oidc := startProvider(t)
+	for range 2 { // signs in twice
+		provider.QueueUser(someone("olga", "olga@example.org", "staff"))
+	}
+	city, _ := places(t)
+	s := start(t, "public_url: http://tocsin.example", "trusted_proxies: [127.0.0.0/8]", "egress: {allow: [127.0.0.0/8]}", "geo: {city: "+city+"}", oidc)
+	at := strings.TrimPrefix(s.url, "http://")
+	browse(t, s, "browser_ways.cjs", 20, 4, "URL=http://tocsin.example", "API="+s.url, "HOSTS=MAP tocsin.example "+at)
+}
 
 // browse runs a script that prints its checks, of which there are at least so
 // many, and keeps at least so many pages for the validator.
-func browse(t *testing.T, script string, least, pages int) {
+func browse(t *testing.T, s *server, script string, least, pages int, env ...string) {
 	t.Helper()
 	chromium := tool(t, "chromium")
 	modules := cached(t, "npm", "node_modules")
 	cached(t, "npm", "node_modules", "playwright-core")
-	s := start(t)
 	html := t.TempDir()
 	cmd := exec.Command(tool(t, "node"), filepath.Join("testdata", script))
 	cmd.Env = append(environ(), "NODE_PATH="+modules, "URL="+s.url, "TOKEN="+s.token, "PASSWORD="+password, "CHROMIUM="+chromium, "HTML="+html)
+	cmd.Env = append(cmd.Env, env...)
 	var failed bytes.Buffer
 	cmd.Stderr = &failed
 	out, err := cmd.Output()

@@ -1,12 +1,14 @@
 // What the browser tests have in common. They print one JSON line for each
 // check: {"name", "problem"}; an empty problem is a pass. Environment: URL, TOKEN,
-// PASSWORD, CHROMIUM, and HTML, a folder for what the pages consist of.
+// PASSWORD, CHROMIUM, and HTML, a folder for what the pages consist of. Where the
+// browser calls the server by a name that only it knows, HOSTS says to the browser
+// where that is (--host-resolver-rules), and API is the server's address for us.
 "use strict";
 const { chromium } = require("playwright-core");
 const fs = require("fs");
 const path = require("path");
 const axe = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
-const { URL: base, TOKEN: token, PASSWORD: password, CHROMIUM: executablePath, HTML: folder } = process.env;
+const { URL: base, TOKEN: token, PASSWORD: password, CHROMIUM: executablePath, HTML: folder, API: server = base, HOSTS: hosts } = process.env;
 
 const say = (name, problem) => console.log(JSON.stringify({ name, problem: problem || "" }));
 const check = async (name, fn) => {
@@ -17,7 +19,7 @@ const check = async (name, fn) => {
   }
 };
 const api = async (method, where, body, media = "application/json") => {
-  const r = await fetch(base + where, { method, headers: { authorization: "Bearer " + token, "content-type": media }, body });
+  const r = await fetch(server + where, { method, headers: { authorization: "Bearer " + token, "content-type": media }, body });
   const text = await r.text();
   if (!r.ok) throw new Error(method + " " + where + ": " + r.status + " " + text);
   return text ? JSON.parse(text) : null;
@@ -62,10 +64,10 @@ const keep = (name, html) => fs.writeFileSync(path.join(folder, name.replace(/ /
 // drive opens a browser for some work.
 function drive(work) {
   (async () => {
-    const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-background-networking", "--disable-dev-shm-usage"] });
+    const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-background-networking", "--disable-dev-shm-usage", ...(hosts ? ["--host-resolver-rules=" + hosts] : [])] });
     await work(browser);
     await browser.close();
   })().catch((e) => { say("browser", String(e.stack || e)); process.exit(1); });
 }
 
-module.exports = { base, token, password, say, check, api, emit, equal, hostile, signIn, watch, inspect, keep, drive };
+module.exports = { base, server, token, password, say, check, api, emit, equal, hostile, signIn, watch, inspect, keep, drive };
