@@ -50,6 +50,7 @@ const (
 	SectionTail   = "tail"
 	SectionMemory = "memory"
 	SectionPages  = "pages"
+	SectionAudit  = "audit"
 )
 
 // scale is how much work each part does.
@@ -63,6 +64,7 @@ type scale struct {
 	tails          int
 	tailRate       int // events a second
 	tailFor        time.Duration
+	changes        int // audited requests in a round
 	small, large   int
 	needleDistance int
 }
@@ -71,13 +73,13 @@ func (o *Options) scale() scale {
 	s := scale{
 		rounds: 5, single: 128_000, batch: 256_000, httpSingle: 40_000, httpBatch: 200_000,
 		searches: 300, slow: 7, tails: 100, tailRate: 1000, tailFor: 10 * time.Second,
-		small: 1_000_000, large: o.Large, needleDistance: 200_000,
+		changes: 8000, small: 1_000_000, large: o.Large, needleDistance: 200_000,
 	}
 	if o.Quick {
 		s = scale{
 			rounds: 2, single: 6400, batch: 10_000, httpSingle: 3200, httpBatch: 10_000,
 			searches: 20, slow: 2, tails: 10, tailRate: 500, tailFor: 2 * time.Second,
-			small: 30_000, large: o.Large, needleDistance: 6000,
+			changes: 320, small: 30_000, large: o.Large, needleDistance: 6000,
 		}
 	}
 	if o.Events > 0 {
@@ -120,7 +122,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		name string
 		run  func(context.Context) error
 	}{
-		{SectionAppend, b.appends}, {SectionHTTP, b.overHTTP}, {SectionSearch, b.searches}, {SectionTail, b.tail}, {SectionPages, b.pages}, {SectionMemory, b.idle},
+		{SectionAppend, b.appends}, {SectionHTTP, b.overHTTP}, {SectionSearch, b.searches}, {SectionTail, b.tail}, {SectionPages, b.pages}, {SectionAudit, b.audit}, {SectionMemory, b.idle},
 	} {
 		if !b.wanted(section.name) {
 			continue

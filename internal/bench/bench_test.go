@@ -166,8 +166,8 @@ func TestQuick(t *testing.T) {
 			t.Errorf("row %q has the ratio %v", row.What, ratio)
 		}
 	}
-	if _, goals := r.Missed(); goals != 45 {
-		t.Errorf("%d rows have a goal, want 45", goals)
+	if _, goals := r.Missed(); goals != 51 {
+		t.Errorf("%d rows have a goal, want 51", goals)
 	}
 	var page bytes.Buffer
 	if err := r.WritePage(&page, "tocsin bench --quick"); err != nil {
