@@ -28,7 +28,7 @@ func Render(template string, e *event.Event) string {
 		}
 		b.WriteString(template[:open])
 		name, otherwise, hasOther := strings.Cut(template[open+1:open+end], "|")
-		value := lookup(e, name)
+		value := Lookup(e, name)
 		if value == "" {
 			value = otherwise
 			if !hasOther {
@@ -47,13 +47,15 @@ func (c *Catalog) Message(e *event.Event) string {
 	if found, ok := c.Get(e.Type); ok {
 		return Render(found.Message, e)
 	}
-	if m := lookup(e, "data.message"); m != "" {
+	if m := Lookup(e, "data.message"); m != "" {
 		return oneLine(m)
 	}
 	return strings.TrimSuffix(Render("{type}: {subject|}", e), ":")
 }
 
-func lookup(e *event.Event, name string) string {
+// Lookup is the text of an attribute, or of a member of data: "data." and its
+// path. Empty where it is absent.
+func Lookup(e *event.Event, name string) string {
 	if path, ok := strings.CutPrefix(name, "data."); ok {
 		return dataText(e.Data, strings.Split(path, "."))
 	}

@@ -1,12 +1,14 @@
 package filter
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
 
 	"github.com/tocsin-events/tocsin/internal/event"
 )
@@ -16,6 +18,8 @@ const (
 	MaxSource = 16 << 10 // bytes of its text
 	maxDepth  = 64       // nesting of its expression
 	maxCost   = 1e6      // CEL cost units of one evaluation, about 20 ms
+
+	interruptEvery = 100 // steps of a loop between two looks at the context
 )
 
 // Filter is a compiled filter.
@@ -66,7 +70,7 @@ func (v *Env) Compile(source string) (*Filter, error) {
 	if p.err != nil {
 		return nil, p.err
 	}
-	program, err := v.bools.Program(checked, cel.CostLimit(maxCost), cel.EvalOptions(cel.OptOptimize))
+	program, err := v.bools.Program(checked, cel.CostLimit(maxCost), cel.EvalOptions(cel.OptOptimize), cel.InterruptCheckFrequency(interruptEvery))
 	if err != nil {
 		return nil, &Error{Line: 1, Column: 1, Msg: err.Error()}
 	}
@@ -111,6 +115,19 @@ func (f *Filter) Match(in *Input) (bool, error) {
 		return true, nil
 	}
 	out, _, err := f.program.Eval(in)
+	return decided(out, err)
+}
+
+// MatchContext is Match that ends with an error when ctx does.
+func (f *Filter) MatchContext(ctx context.Context, in *Input) (bool, error) {
+	if f.program == nil {
+		return true, nil
+	}
+	out, _, err := f.program.ContextEval(ctx, in)
+	return decided(out, err)
+}
+
+func decided(out ref.Val, err error) (bool, error) {
 	if err != nil {
 		if isAbsent(err) {
 			return false, nil

@@ -20,7 +20,7 @@ CREATE TABLE deliveries (
     created BIGINT NOT NULL,
     finished BIGINT NOT NULL
 );
-CREATE INDEX deliveries_due ON deliveries (transport, due) WHERE state IN ('queued', 'retrying');
+CREATE INDEX deliveries_due ON deliveries (transport, due, id) WHERE state IN ('queued', 'retrying');
 CREATE INDEX deliveries_rule ON deliveries (rule, id);
 CREATE INDEX deliveries_state ON deliveries (state, id);
 CREATE INDEX deliveries_event ON deliveries (seq, transport, recipient);

@@ -1,0 +1,299 @@
+package notify
+
+import (
+	"context"
+	"errors"
+	"hash/fnv"
+	"sync"
+	"time"
+
+	"github.com/tocsin-events/tocsin/internal/event"
+	"github.com/tocsin-events/tocsin/internal/state"
+	"github.com/tocsin-events/tocsin/internal/transport"
+)
+
+// worker sends to one destination.
+type worker struct {
+	s    *sender
+	id   state.ObjectID
+	wake chan struct{}
+
+	version int64 // of the transport that is open
+	way     state.Record[Transport]
+	open    transport.Transport
+	broken  error // why it can't be opened
+
+	mu     sync.Mutex // guards all below
+	fails  int        // attempts in a row that have failed for now
+	resume time.Time  // not before: the breaker, or what the destination asked for
+	slot   time.Time  // not before: the rate
+}
+
+// look makes the worker look for messages.
+func (w *worker) look() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run sends until ctx ends.
+func (w *worker) run(ctx context.Context) {
+	for {
+		sent, err := w.round(ctx)
+		if err != nil && ctx.Err() == nil {
+			w.s.n.o.Logger.WarnContext(ctx, "notify: messages wait", "transport", w.id, "err", err)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		if sent && err == nil {
+			continue
+		}
+		select {
+		case <-w.wake:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// round sends what is due now, a chunk at most, and returns when all of it is in
+// the ledger.
+func (w *worker) round(ctx context.Context) (sent bool, err error) {
+	if !pause(ctx, w.until()) {
+		return false, nil
+	}
+	limit := chunk
+	if w.half() {
+		limit = 1 // one message finds out whether the destination is back
+	}
+	due, err := findDeliveries(ctx, w.s.n.o.State.Reader(), `transport = $1 AND state IN ('queued', 'retrying') AND due <= $2 ORDER BY due, id LIMIT $3`,
+		int64(w.id), time.Now().UnixNano(), limit)
+	if err != nil || len(due) == 0 {
+		return false, err
+	}
+	if err := w.reopen(ctx); err != nil {
+		return false, err
+	}
+	done := make(chan struct{}, len(due))
+	begun := 0
+	queues := make([]chan *Delivery, min(lanes, len(due)))
+	var all sync.WaitGroup
+	var mu sync.Mutex // guards begun
+	for i := range queues {
+		queues[i] = make(chan *Delivery, len(due))
+		all.Go(func() {
+			for d := range queues[i] {
+				if w.send(ctx, d, done) {
+					mu.Lock()
+					begun++
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	for i := range due {
+		queues[lane(due[i].Thread, len(queues))] <- &due[i]
+	}
+	for i := range queues {
+		close(queues[i])
+	}
+	all.Wait()
+	for range begun {
+		<-done
+	}
+	return begun > 0, nil
+}
+
+func lane(thread string, n int) int {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(thread)) // never fails
+	return int(h.Sum32() % uint32(n))
+}
+
+// until is when the next message may be sent.
+func (w *worker) until() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return later(w.resume, w.slot)
+}
+
+// half reports whether the breaker lets one message through.
+func (w *worker) half() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.fails >= tolerated
+}
+
+// pause waits for a time; false when ctx has ended before.
+func pause(ctx context.Context, until time.Time) bool {
+	d := time.Until(until)
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// reopen takes the transport as it is configured now.
+func (w *worker) reopen(ctx context.Context) error {
+	now, err := w.s.n.GetTransport(ctx, w.id)
+	if err != nil {
+		return err
+	}
+	if now.Version == w.version {
+		return nil
+	}
+	w.way, w.version = now, now.Version
+	w.open, w.broken = w.s.n.open(&now.Value)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fails, w.resume, w.slot = 0, time.Time{}, time.Time{} // who changed it wants it tried
+	return nil
+}
+
+// turn waits until the destination may be called: its rate, the breaker. false
+// where the message is to wait in the ledger.
+func (w *worker) turn(ctx context.Context) bool {
+	w.mu.Lock()
+	at := time.Now()
+	if w.resume.After(at) {
+		w.mu.Unlock()
+		return false
+	}
+	if r := w.way.Value.Rate; r != nil {
+		at = later(at, w.slot)
+		w.slot = at.Add(time.Duration(r.Within) / time.Duration(r.Count))
+	}
+	w.mu.Unlock()
+	return pause(ctx, at)
+}
+
+// send makes one attempt and hands its result to the ledger. false where no
+// attempt was made.
+func (w *worker) send(ctx context.Context, d *Delivery, done chan<- struct{}) bool {
+	if !w.turn(ctx) {
+		return false
+	}
+	began := time.Now()
+	answer, told, err := w.attempt(ctx, d)
+	if err != nil && ctx.Err() != nil {
+		return false // the server stops: no attempt was completed
+	}
+	r := result{
+		d: d, event: told, err: err, mail: answer.Mail, way: w.way, done: done, state: Delivered,
+		attempt: Attempt{Number: d.Attempts + 1, Time: began.UTC(), Status: answer.Status, Latency: time.Since(began), Answer: answer.Body},
+	}
+	w.judge(&r, err)
+	w.s.results <- r
+	return true
+}
+
+// judge decides what becomes of a delivery, and of the destination.
+func (w *worker) judge(r *result, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err == nil {
+		w.fails = 0
+		return
+	}
+	r.attempt.Error, r.reason = err.Error(), err.Error()
+	retry := DefaultRetry()
+	if w.way.Value.Retry != nil {
+		retry = *w.way.Value.Retry
+	}
+	if !transport.Temporary(err) {
+		r.state = Dead
+		return
+	}
+	now, asked := time.Now(), transport.RetryAfter(err)
+	w.fails++
+	if asked > 0 {
+		w.resume = later(w.resume, now.Add(min(asked, 24*time.Hour)))
+	}
+	if w.fails >= tolerated {
+		w.resume = later(w.resume, now.Add(min(time.Duration(retry.First)<<min(w.fails-tolerated, 20), maxPause)))
+	}
+	if r.attempt.Number >= retry.Attempts {
+		r.state = Dead
+		return
+	}
+	r.state, r.due = Retrying, now.Add(backoff(retry, r.attempt.Number, asked))
+}
+
+// attempt sends one message. told is the event that it was about.
+func (w *worker) attempt(ctx context.Context, d *Delivery) (answer transport.Answer, told *event.Event, err error) {
+	if w.broken != nil {
+		return answer, nil, w.broken
+	}
+	n := w.s.n
+	if d.Sequence != 0 {
+		hit, err := n.o.Journal.Get(d.Sequence)
+		if err == nil {
+			var e event.Event
+			if e, err = event.Decode(hit.Body); err == nil {
+				e.Sequence = hit.Seq
+				told = &e
+			}
+		}
+		if err != nil && d.Details.Title == "" {
+			return answer, nil, event.Invalidf("the event is no longer in the journal: %s", err)
+		}
+	}
+	m, err := n.outgoing(ctx, d, told)
+	if err != nil {
+		return answer, told, err
+	}
+	limited, cancel := context.WithTimeout(ctx, sendTime)
+	defer cancel()
+	answer, err = w.open.Send(limited, m)
+	if err != nil && ctx.Err() == nil && errors.Is(limited.Err(), context.DeadlineExceeded) {
+		err = event.Unavailablef("no answer within %s", sendTime)
+	}
+	return answer, told, err
+}
+
+// outgoing is the message that a row of the ledger stands for.
+func (n *Notify) outgoing(ctx context.Context, d *Delivery, told *event.Event) (*transport.Message, error) {
+	db := n.o.State.Reader()
+	ruleName := "a rule that was removed"
+	r, err := rules.Get(ctx, db, d.Rule)
+	switch {
+	case err == nil:
+		ruleName = r.Value.Name
+	case !errors.Is(err, event.ErrNotFound):
+		return nil, event.Unavailablef("rule: %w", err)
+	}
+	var words *Template
+	if told != nil {
+		t, err := templates.Find(ctx, db, "type", string(told.Type))
+		if err == nil {
+			words = &t.Value
+		} else if !errors.Is(err, event.ErrNotFound) {
+			return nil, event.Unavailablef("template: %w", err)
+		}
+	}
+	m := n.message(&d.Details, told, words, ruleName)
+	m.Key, m.RuleID = d.Key, d.Rule.String()
+	if d.Recipient == 0 {
+		return &m, nil
+	}
+	all, err := n.o.Directory.People(ctx)
+	if err != nil {
+		return nil, event.Unavailablef("people: %w", err)
+	}
+	who := newPeople(all).byID[d.Recipient]
+	if who == nil || who.Email == "" {
+		return nil, event.Invalidf("the person is no longer active, or has no e-mail address any more")
+	}
+	m.Recipients = []transport.Recipient{who.recipient()}
+	m.Unsubscribe = n.unsubscribeURL(d.Rule, d.Recipient)
+	return &m, nil
+}
