@@ -95,6 +95,48 @@ func TestRevokedTokens(t *testing.T) {
 	j.send("GET", "/v1/events", second, "").wantProblem(t, 401)
 }
 
+// TestTokensOfUsers: an API token has no more rights than the user to whom it
+// belongs, and opens nothing while they are kept out.
+func TestTokensOfUsers(t *testing.T) {
+	t.Parallel()
+	j := &journey{server: start(t)}
+	id := j.user("ann", "admin")
+	first := j.send("POST", "/v1/tokens", j.session("ann", password), `{"name":"first","scopes":["admin"]}`).want(t, 201)
+	second := j.send("POST", "/v1/tokens", text(first["token"]), `{"name":"second","scopes":["read","emit","forward"]}`).want(t, 201)
+	if first["owner"] != id || second["owner"] != id {
+		t.Fatalf("they belong to %v and %v", first["owner"], second["owner"])
+	}
+	both := []string{text(first["token"]), text(second["token"])}
+	want := func(what string, status int) {
+		t.Helper()
+		for n, token := range both {
+			if r := j.send("GET", "/v1/sources", token, ""); r.status != status {
+				t.Errorf("%s: token %d: %d, want %d", what, n, r.status, status)
+			}
+		}
+	}
+	path := "/v1/users/" + id
+	want("at first", 200)
+	for _, change := range [][3]string{{"/suspend", "/unsuspend", "suspended"}, {"/archive", "/unarchive", "archived"}} {
+		j.send("POST", path+change[0], "", "").want(t, 200)
+		want(change[2], 401)
+		j.mark()
+		if p := j.send("GET", "/v1/sources", both[0], "").wantProblem(t, 401); !strings.Contains(text(p["detail"]), change[2]) {
+			t.Errorf("it does not say why: %v", p["detail"])
+		}
+		j.wantSet() // nobody has stolen it
+		j.send("POST", path+change[1], "", "").want(t, 200)
+		want("no longer "+change[2], 200)
+	}
+	j.send("PATCH", path, "", `{"access_level":"viewer"}`).want(t, 200)
+	want("of a viewer", 200)
+	j.send("GET", "/v1/users", both[0], "").wantProblem(t, 403)
+	j.post("/v1/events", eventMedia, anEvent("x"), "Authorization", "Bearer "+both[1]).wantProblem(t, 403)
+	j.send("DELETE", path, "", "").want(t, 204)
+	want("of nobody", 401)
+	j.send("GET", "/v1/sources", "", "").want(t, 200) // one made over the socket
+}
+
 // TestImpersonation puts both identities into every event, and stops at more
 // rights.
 func TestImpersonation(t *testing.T) {

@@ -47,6 +47,13 @@ func (s *server) tail(query, last string) *stream {
 	return st
 }
 
+// ends reads on until the stream ends.
+func (st *stream) ends() {
+	for ok := true; ok; {
+		_, ok = st.next()
+	}
+}
+
 // next reads one message; ok is false when the stream has ended.
 func (st *stream) next() (m message, ok bool) {
 	for {
@@ -210,6 +217,51 @@ func TestFollow(t *testing.T) {
 	for _, id := range []string{"before", "after", "again"} {
 		if n := strings.Count(out.String(), `"id":"`+id+`"`); n != 1 {
 			t.Errorf("%s came %d times", id, n)
+		}
+	}
+}
+
+// TestTailEnds: what somebody reads live ends with the session or token that
+// opened it, and with its owner's rights.
+func TestTailEnds(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	id := s.user("ann", "admin")
+	open := func(token string) *stream {
+		t.Helper()
+		as := *s
+		as.token = token
+		return as.tail("", "")
+	}
+	session := s.session("ann", password)
+	made := s.send("POST", "/v1/tokens", session, `{"name":"ann's","scopes":["read","admin"]}`).want(t, 201)
+	key := text(s.send("POST", "/v1/users/"+id+"/api-key", "", "").want(t, 200)["api_key"])
+	own, stays := open(s.token), open(s.session("admin", password))
+	for _, end := range []struct {
+		what, token string
+		do          func()
+	}{
+		{"signing out", session, func() { s.send("POST", "/v1/auth/logout", session, "").want(t, 204) }},
+		{"fewer rights", text(made["token"]), func() {
+			s.send("POST", "/v1/roles", "", `{"name":"sender","scopes":["emit"]}`).want(t, 201)
+			s.send("PATCH", "/v1/users/"+id, "", `{"access_level":"sender"}`).want(t, 200)
+		}},
+		{"more rights again", "", func() { s.send("PATCH", "/v1/users/"+id, "", `{"access_level":"admin"}`).want(t, 200) }},
+		{"another key", key, func() { key = text(s.send("POST", "/v1/users/"+id+"/api-key", "", "").want(t, 200)["api_key"]) }},
+		{"suspension", text(made["token"]), func() { s.send("POST", "/v1/users/"+id+"/suspend", "", "").want(t, 200) }},
+	} {
+		if end.token == "" {
+			end.do()
+			continue
+		}
+		st := open(end.token)
+		end.do()
+		st.ends() // else the test's time runs out
+		t.Log(end.what)
+	}
+	s.emit(eventMedia, anEvent("after"))
+	for _, st := range []*stream{own, stays} {
+		for m := st.data(); !strings.Contains(m.data, `"id":"after"`); m = st.data() {
 		}
 	}
 }

@@ -178,6 +178,13 @@ func (i *Identity) OnBehalfOf(ctx context.Context, who *Principal, name string) 
 	}
 	p.AuthType, p.ID, p.Name, p.Email, p.Token = who.AuthType, who.ID, who.Name, who.Email, who.Token
 	p.OnBehalfOf, p.ActsAs = u.ID.String(), u.Value.Username
+	p.again = func(ctx context.Context) (*Principal, error) {
+		now, err := who.Again(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return i.OnBehalfOf(ctx, now, name)
+	}
 	return p, nil
 }
 

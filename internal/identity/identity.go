@@ -61,6 +61,8 @@ type Principal struct {
 	// OnBehalfOf is the id of the user for whom the caller acts, by delegation
 	// or impersonation, and ActsAs that user's name; empty otherwise.
 	OnBehalfOf, ActsAs string
+	// again reads anew who this is and what they may; nil where that can't change.
+	again func(context.Context) (*Principal, error)
 	// Session is the id of the session, SignedIn when it was opened, and Expires
 	// when its token does.
 	Session           string
@@ -73,6 +75,16 @@ func (p *Principal) Can(s Scope) bool {
 		return false
 	}
 	return slices.Contains(p.Scopes, s) || s != Forward && slices.Contains(p.Scopes, Admin)
+}
+
+// Again reads anew who a caller is and what they may, for what goes on after its
+// request was let in. The error is of class event.ErrDenied where what they showed
+// opens nothing any more. Looking is no use of a session or token.
+func (p *Principal) Again(ctx context.Context) (*Principal, error) {
+	if p.again == nil {
+		return p, nil
+	}
+	return p.again(ctx)
 }
 
 // Options configure Open.

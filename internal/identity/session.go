@@ -180,6 +180,28 @@ func (i *Identity) session(ctx context.Context, by state.Cause, token string) (s
 	return row, user, nil
 }
 
+// errEnded is what somebody is told whose session is gone.
+var errEnded = event.Deniedf("the session has ended: sign in again")
+
+// bySession is who has an open session.
+func (i *Identity) bySession(ctx context.Context, id string) (*Principal, error) {
+	row, err := scanSession(i.state.Reader().QueryRowContext(ctx, `SELECT `+sessionColumns+` FROM sessions WHERE id = $1`, id).Scan)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && time.Now().After(row.expires) {
+		return nil, errEnded
+	}
+	if err != nil {
+		return nil, fmt.Errorf("session: %w", err)
+	}
+	user, err := users.Get(ctx, i.state.Reader(), row.user)
+	if errors.Is(err, event.ErrNotFound) || err == nil && !user.Value.active() {
+		return nil, errEnded
+	}
+	if err != nil {
+		return nil, err
+	}
+	return i.principal(ctx, row, user)
+}
+
 // checkBinding ends a session that is used from where it must not be.
 func (i *Identity) checkBinding(ctx context.Context, by state.Cause, row sessionRow, user state.Record[User]) error {
 	if row.bound.none() {

@@ -243,6 +243,7 @@ func (i *Identity) principal(ctx context.Context, row sessionRow, user state.Rec
 		return nil, err
 	}
 	p.Session, p.SignedIn, p.Expires = row.id, row.created, row.expires
+	p.again = func(ctx context.Context) (*Principal, error) { return i.bySession(ctx, row.id) }
 	if row.actor == nil {
 		return p, nil
 	}

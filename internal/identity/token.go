@@ -18,7 +18,7 @@ type Token struct {
 	Name      string     `json:"name"`
 	Scopes    []Scope    `json:"scopes"`
 	ExpiresAt *time.Time `json:"expires_at"`
-	Owner     string     `json:"owner"` // id of the user who made it
+	Owner     string     `json:"owner"` // id of the user who made it, or by whose token it was made; uid/ of the system's own
 	Hash      string     `json:"token"` // SHA-256; the name makes every diff mask it
 }
 
@@ -49,7 +49,8 @@ func hashToken(token string) string {
 }
 
 // CreateToken makes a token and returns its secret, which is never shown again.
-// A caller can give no scope that they do not have; forward is given by admins.
+// A caller can give no scope that they do not have; forward is given by admins. It
+// belongs to the user who makes it, also by another token of theirs.
 func (i *Identity) CreateToken(ctx context.Context, by state.Cause, who *Principal, t Token) (state.Record[Token], string, error) {
 	if err := who.own("API tokens"); err != nil {
 		return state.Record[Token]{}, "", err
@@ -61,13 +62,34 @@ func (i *Identity) CreateToken(ctx context.Context, by state.Cause, who *Princip
 		return state.Record[Token]{}, "", event.Invalidf("expires_at: %s is in the past", t.ExpiresAt.Format(time.RFC3339))
 	}
 	secret := randomSecret(tokenPrefix)
-	t.Hash, t.Owner = hashToken(secret), who.ID
+	owner, err := i.ownerOf(ctx, who)
+	if err != nil {
+		return state.Record[Token]{}, "", err
+	}
+	t.Hash, t.Owner = hashToken(secret), owner
 	var r state.Record[Token]
-	err := i.state.Write(ctx, by, func(tx *state.Tx) (err error) {
+	err = i.state.Write(ctx, by, func(tx *state.Tx) (err error) {
 		r, err = tokens.Insert(tx, t)
 		return err
 	})
 	return r, secret, err
+}
+
+// tokenActor is what the id of an actor begins with that is a token.
+const tokenActor = "token/"
+
+// ownerOf is to whom belongs what a caller makes.
+func (i *Identity) ownerOf(ctx context.Context, who *Principal) (string, error) {
+	number, isToken := strings.CutPrefix(who.ID, tokenActor)
+	if !isToken {
+		return who.ID, nil
+	}
+	id, err := state.ParseID(number)
+	if err != nil {
+		return "", err
+	}
+	r, err := tokens.Get(ctx, i.state.Reader(), id)
+	return r.Value.Owner, err
 }
 
 // ListTokens returns up to limit tokens behind an id.
@@ -115,23 +137,28 @@ func (i *Identity) byToken(ctx context.Context, by state.Cause, bearer string) (
 	if p := i.known.get(hash, time.Now()); p != nil {
 		return p, nil
 	}
-	p, until, err := i.lookUpToken(ctx, bearer)
+	text := hex.EncodeToString(hash[:])
+	p, until, err := i.lookUpToken(ctx, text)
 	if errors.Is(err, event.ErrDenied) {
-		return nil, errors.Join(err, i.noteRevoked(ctx, by, hashToken(bearer)))
+		return nil, errors.Join(err, i.noteRevoked(ctx, by, text))
 	}
 	if err != nil {
 		return nil, err
+	}
+	p.again = func(ctx context.Context) (*Principal, error) {
+		p, _, err := i.lookUpToken(ctx, text)
+		return p, err
 	}
 	i.known.put(hash, p, until)
 	return p, nil
 }
 
-func (i *Identity) lookUpToken(ctx context.Context, bearer string) (p *Principal, until time.Time, err error) {
-	r, err := tokens.Find(ctx, i.state.Reader(), "hash", hashToken(bearer))
+func (i *Identity) lookUpToken(ctx context.Context, hash string) (p *Principal, until time.Time, err error) {
+	r, err := tokens.Find(ctx, i.state.Reader(), "hash", hash)
 	until = time.Now().Add(tokenMemory)
 	switch {
 	case errors.Is(err, event.ErrNotFound):
-		p, err := i.byAPIKey(ctx, hashToken(bearer))
+		p, err := i.byAPIKey(ctx, hash)
 		return p, until, err
 	case err != nil:
 		return nil, until, err
@@ -141,10 +168,44 @@ func (i *Identity) lookUpToken(ctx context.Context, bearer string) (p *Principal
 	case r.Value.ExpiresAt.Before(until):
 		until = *r.Value.ExpiresAt
 	}
+	scopes, err := i.withinOwner(ctx, r.Value)
+	if err != nil {
+		return nil, until, err
+	}
 	return &Principal{
-		AuthType: "api_key", ID: "token/" + r.ID.String(), Name: r.Value.Name, Token: r.Value.Name,
-		Scopes: r.Value.Scopes,
+		AuthType: "api_key", ID: tokenActor + r.ID.String(), Name: r.Value.Name, Token: r.Value.Name, Scopes: scopes,
 	}, until, nil
+}
+
+// withinOwner is what a token may of what its owner may give at this moment. A
+// token of somebody who is suspended, archived or gone opens nothing; one that was
+// made on the server's own machine belongs to nobody.
+func (i *Identity) withinOwner(ctx context.Context, t Token) ([]Scope, error) {
+	id, err := state.ParseID(t.Owner)
+	if err != nil {
+		return t.Scopes, nil //nolint:nilerr // no id: no user
+	}
+	u, err := users.Get(ctx, i.state.Reader(), id)
+	switch {
+	case errors.Is(err, event.ErrNotFound):
+		return nil, event.Deniedf("the user to whom the token belongs is gone")
+	case err != nil:
+		return nil, err
+	case !u.Value.active():
+		return nil, event.Deniedf("the user to whom the token belongs is %s", u.Value.State())
+	}
+	owner, err := i.userPrincipal(ctx, u)
+	if err != nil {
+		return nil, err
+	}
+	own := &Principal{Scopes: t.Scopes}
+	var scopes []Scope
+	for _, s := range Scopes() {
+		if own.Can(s) && owner.covers("", []Scope{s}) == nil {
+			scopes = append(scopes, s)
+		}
+	}
+	return scopes, nil
 }
 
 // tokenMemory is how long another node may still honour a revoked token.

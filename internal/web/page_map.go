@@ -23,7 +23,7 @@ type mapView struct {
 	Places        []place
 	Countries     []place // those without coordinates among them
 	Shown, Nobody int64   // events with a place, and without
-	More          bool  // there are older ones that were not looked at
+	More          bool    // there are older ones that were not looked at
 	Back          string
 	Empty         emptyState
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tocsin-events/tocsin/internal/catalog"
 	"github.com/tocsin-events/tocsin/internal/event"
+	"github.com/tocsin-events/tocsin/internal/identity"
 	"github.com/tocsin-events/tocsin/internal/journal/segment"
 )
 
@@ -19,6 +20,7 @@ const (
 	tailBytes     = 4 << 20
 	tailPause     = 25 * time.Millisecond // between two reads while events keep coming
 	tailWrite     = 30 * time.Second      // how long a client may refuse to read
+	tailCheck     = time.Second           // how soon a tail ends whose session or token does
 )
 
 // tail is one open live tail.
@@ -27,8 +29,12 @@ type tail struct {
 	out   *http.ResponseController
 	query segment.Query                        // what is wanted
 	draw  func(h *segment.Hit) ([]byte, error) // an event, on one line
+	may   func(context.Context) error          // whether its reader still may
 	at    event.Seq                            // everything up to here was looked at
 	buf   []byte
+
+	checked   time.Time // when its reader was last looked at …
+	checkedAt event.Seq // … and what was the newest event then
 }
 
 // getTail streams events as they are recorded (server-sent events, HTML living
@@ -69,7 +75,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, q *query, query 
 	s.Metrics.Tail(1)
 	defer s.Metrics.Tail(-1)
 	query.Ascending, query.Limit, query.MaxBytes = true, tailBatch, tailBytes
-	t := &tail{w: w, out: http.NewResponseController(w), query: query, draw: draw, at: at}
+	t := &tail{w: w, out: http.NewResponseController(w), query: query, draw: draw, at: at, may: stillMay(callerOf(r).principal, identity.Read)}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(s.stop, cancel)()
@@ -77,14 +83,29 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, q *query, query 
 	return nil // the stream has begun: an error can only end it
 }
 
+// stillMay asks whether somebody who was let in would be so again.
+func stillMay(p *identity.Principal, scope identity.Scope) func(context.Context) error {
+	return func(ctx context.Context) error {
+		now, err := p.Again(ctx)
+		if err == nil && !now.Can(scope) {
+			err = event.Deniedf("this needs the scope %q, which you do not have any more", scope)
+		}
+		return err
+	}
+}
+
 func (t *tail) run(ctx context.Context, s *Server) {
 	t.heartbeat()
 	if t.flush() != nil {
 		return
 	}
-	beat := time.NewTicker(tailHeartbeat)
+	beat, check := time.NewTicker(tailHeartbeat), time.NewTicker(tailCheck)
 	defer beat.Stop()
+	defer check.Stop()
 	for {
+		if !t.allowed(ctx, s.Journal.Last()) {
+			return
+		}
 		grown := s.Journal.Grown()
 		more, err := t.read(ctx, s)
 		if err != nil {
@@ -102,7 +123,9 @@ func (t *tail) run(ctx context.Context, s *Server) {
 			case <-ctx.Done():
 				return
 			}
+		case <-check.C:
 		case <-beat.C:
+			t.checkedAt = 0 // the session may have expired, which is no event
 			t.heartbeat()
 			if t.flush() != nil {
 				return
@@ -111,6 +134,16 @@ func (t *tail) run(ctx context.Context, s *Server) {
 			return
 		}
 	}
+}
+
+// allowed reports whether the reader still may. What ends a session or a token is
+// itself an event, so nobody is looked at where nothing has happened.
+func (t *tail) allowed(ctx context.Context, newest event.Seq) bool {
+	if newest == t.checkedAt || time.Since(t.checked) < tailCheck {
+		return true
+	}
+	t.checked, t.checkedAt = time.Now(), newest
+	return t.may(ctx) == nil
 }
 
 // read sends the next events; more is true where others wait behind them.
