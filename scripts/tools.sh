@@ -11,6 +11,7 @@ cd "$(dirname "$0")/.."
 cache=.cache
 cloudevents_js=10.0.0
 webhooks_js=1.1.1
+github_examples=7.6.1
 playwright=1.65.1
 axe=4.14.1
 vnu=26.9.27
@@ -21,11 +22,12 @@ want=$(cat scripts/tools.sh scripts/requirements.txt | sha256sum | cut -d' ' -f1
 # complete: everything is there, by looking, so that a removed folder is noticed.
 complete() {
 	[ "$(cat "$stamp" 2>/dev/null)" = "$want" ] &&
-		command -v restic borg openssl systemd-analyze strace rsyslogd prometheus-alertmanager >/dev/null && [ -x bin/nfpm ] &&
+		command -v restic borg openssl systemd-analyze strace rsyslogd prometheus-alertmanager prometheus >/dev/null && [ -x bin/nfpm ] &&
 		[ -x $cache/venv/bin/schemathesis ] &&
 		command -v chromium java >/dev/null &&
 		[ -f $cache/npm/node_modules/vnu-jar/package.json ] &&
 		[ -f $cache/npm/node_modules/standardwebhooks/package.json ] &&
+		[ -f $cache/npm/node_modules/@octokit/webhooks-examples/package.json ] &&
 		[ -f $cache/npm/node_modules/cloudevents/package.json ]
 }
 if complete; then exit 0; fi
@@ -50,6 +52,8 @@ command -v strace >/dev/null || packages+=(strace)
 # Real receivers of what the transports send.
 command -v rsyslogd >/dev/null || packages+=(rsyslog rsyslog-gnutls)
 command -v prometheus-alertmanager >/dev/null || packages+=(prometheus-alertmanager)
+# A real sender of alerts.
+command -v prometheus >/dev/null || packages+=(prometheus)
 command -v python3 >/dev/null || packages+=(python3)
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
 command -v node >/dev/null || packages+=(nodejs)
@@ -85,7 +89,7 @@ fi
 if command -v npm >/dev/null; then
 	mkdir -p $cache/npm
 	[ -f $cache/npm/package.json ] || echo '{"private": true}' >$cache/npm/package.json
-	if ! quietly npm install --prefix $cache/npm --no-audit --no-fund --ignore-scripts --save-exact "cloudevents@$cloudevents_js" "standardwebhooks@$webhooks_js" \
+	if ! quietly npm install --prefix $cache/npm --no-audit --no-fund --ignore-scripts --save-exact "cloudevents@$cloudevents_js" "standardwebhooks@$webhooks_js" "@octokit/webhooks-examples@$github_examples" \
 		"playwright-core@$playwright" "axe-core@$axe" "vnu-jar@$vnu"; then
 		missing "the JavaScript packages" "$(reason)"
 	fi

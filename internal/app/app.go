@@ -23,6 +23,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tocsin-events/tocsin/internal/alert"
 	"github.com/tocsin-events/tocsin/internal/catalog"
 	"github.com/tocsin-events/tocsin/internal/config"
 	"github.com/tocsin-events/tocsin/internal/egress"
@@ -74,6 +75,7 @@ type App struct {
 	tcp      net.Listener
 	socket   net.Listener
 	settings *web.Settings
+	alerts   *alert.Store
 
 	// What a reload replaces; readers take what is there.
 	current atomic.Pointer[config.Config]
@@ -182,10 +184,11 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 		return nil, err
 	}
 	a.defers(closeListener(a.socket))
+	a.alerts = alert.New(alert.Options{State: a.state, Source: c.PublicURL + "/prometheus"})
 	a.web = web.New(web.Options{
 		Version: o.Version, Base: c.PublicURL, Limits: a.limits, Proxies: func() []netip.Prefix { return *a.proxies.Load() },
 		Journal: a.journal, State: a.state, Folder: a.folder, Catalog: a.catalog, Ingest: a.ingest, Identity: a.identity, Filters: filters,
-		Metrics: a.metrics, Traces: &a.traces, Log: a.log.With("component", "web"), Settings: a.settings, Policy: policyOf, Sources: a.sourceRows, Reload: a.Reload, Ready: a.ready,
+		Metrics: a.metrics, Traces: &a.traces, Log: a.log.With("component", "web"), Settings: a.settings, Policy: policyOf, Sources: a.sourceRows, Hook: a.inlet, Alerts: a.alerts, Reload: a.Reload, Ready: a.ready,
 	})
 	if err := a.web.LoadBrands(ctx); err != nil {
 		return nil, err
@@ -326,4 +329,10 @@ func (a *App) sourceRows() []source.Row {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.sources.set.Rows()
+}
+
+func (a *App) inlet(name string) (*source.Inlet, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.sources.set.Inlet(name)
 }

@@ -188,7 +188,7 @@ func (c *Catalog) Custom(e Entry) (Entry, error) {
 		e.Severity = event.Info
 	}
 	old, exists := c.Get(e.Type)
-	if exists && old.Kind != event.KindCustom {
+	if exists && old.Version == 0 {
 		return e, event.Conflictf("type %q is built in and can't be redefined; choose another name", e.Type)
 	}
 	if err := checkFields(e.Fields); err != nil {

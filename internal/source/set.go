@@ -21,6 +21,7 @@ type Row struct {
 	LastError string     `json:"last_error"`
 	Lacks     string     `json:"lacks"` // what is missing, and how to give it
 	Options   []Option   `json:"options"`
+	Path      string     `json:"path,omitempty"` // where others send to
 }
 
 // Set runs the sources of one configuration.
@@ -33,6 +34,8 @@ type Set struct {
 type member struct {
 	row    Row
 	source Source
+	push   Push
+	seen   replays
 
 	mu sync.Mutex // guards row
 }
@@ -54,9 +57,15 @@ func Open(options map[string]yaml.Node, env Env, failed func(name string, err er
 			problems = append(problems, err)
 			continue
 		}
-		m := &member{source: opened, row: Row{Name: d.name, Doc: d.doc, Status: Disabled, Options: d.options}}
+		m := &member{source: opened.source, push: opened.push, row: Row{Name: d.name, Doc: d.doc, Status: Disabled, Options: d.options}}
 		if enabled {
 			m.row.Status = Running
+		}
+		if d.push {
+			m.row.Path = hookPath + d.name
+		}
+		if m.push != nil && !m.push.Terms().Signed {
+			m.row.Lacks = noSecret
 		}
 		s.members = append(s.members, m)
 	}
@@ -144,13 +153,18 @@ func (s *Set) once(ctx context.Context, m *member, log *slog.Logger) (err error)
 	env.Emit = func(ctx context.Context, events ...event.Event) error {
 		err := s.env.Emit(ctx, events...)
 		if err == nil {
-			now := time.Now().UTC()
-			m.set(func(r *Row) { r.LastEvent = &now })
+			m.told()
 		}
 		return err
 	}
+	env.Told = m.told
 	env.Memory = prefixed{s.env.Memory, "source." + m.row.Name + "."}
 	return m.source.Run(ctx, &env)
+}
+
+func (m *member) told() {
+	now := time.Now().UTC()
+	m.set(func(r *Row) { r.LastEvent = &now })
 }
 
 func (m *member) set(change func(*Row)) {

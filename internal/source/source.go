@@ -1,4 +1,5 @@
-// Package source watches real components of a host and says what happened.
+// Package source watches real components of a host, and takes what others send,
+// and says what happened.
 //
 // One file is one source: it registers a value in init, and app opens those
 // that the configuration leaves enabled. It promises: a source starts nothing
@@ -38,8 +39,11 @@ type Env struct {
 	Log     *slog.Logger
 	HTTP    *http.Client // the guarded way out; nil where a source is not to call anybody
 	Memory  Memory
+	Alerts  Alerts // what is sent to /api/v2/alerts; nil where nothing is
 	// Emit records events and returns when they are durable.
 	Emit func(ctx context.Context, events ...event.Event) error
+	// Told notes that an event of the source was recorded otherwise than by Emit.
+	Told func()
 	// Status tells people how it goes: Idle or Unavailable with what is lacking
 	// and how to give it, or Running.
 	Status func(s Status, lacks string)
@@ -76,7 +80,14 @@ type Option struct {
 type definition struct {
 	name, doc string
 	options   []Option
-	open      func(raw *yaml.Node) (source Source, enabled bool, err error)
+	push      bool
+	open      func(raw *yaml.Node) (s opened, enabled bool, err error)
+}
+
+// opened is a source that is enabled: one of the two is set.
+type opened struct {
+	source Source
+	push   Push
 }
 
 // definitions is filled by the init functions of this package's files alone.
@@ -85,20 +96,36 @@ var definitions []definition //nolint:gochecknoglobals // the registry: values o
 // register adds a source. C is its options: a struct with yaml and doc tags and
 // a field Enabled; defaults are what holds without configuration.
 func register[C any](name, doc string, defaults C, open func(C) (Source, error)) {
-	d := definition{name: name, doc: doc, options: optionsOf(defaults)}
-	d.open = func(raw *yaml.Node) (Source, bool, error) {
+	define(definition{name: name, doc: doc}, defaults, func(c C) (o opened, err error) {
+		o.source, err = open(c)
+		return o, err
+	})
+}
+
+// registerPush adds a source to which others send. C is as for register.
+func registerPush[C any](name, doc string, defaults C, open func(C) (Push, error)) {
+	define(definition{name: name, doc: doc, push: true}, defaults, func(c C) (o opened, err error) {
+		o.push, err = open(c)
+		return o, err
+	})
+}
+
+func define[C any](d definition, defaults C, open func(C) (opened, error)) {
+	name := d.name
+	d.options = optionsOf(defaults)
+	d.open = func(raw *yaml.Node) (opened, bool, error) {
 		c := defaults
 		if raw != nil {
 			if err := decodeStrict(name, raw, &c); err != nil {
-				return nil, false, err
+				return opened{}, false, err
 			}
 		}
 		if !reflect.ValueOf(c).FieldByName("Enabled").Bool() {
-			return nil, false, nil
+			return opened{}, false, nil
 		}
 		s, err := open(c)
 		if err != nil {
-			return nil, false, fmt.Errorf("sources.%s: %w", name, err)
+			return opened{}, false, fmt.Errorf("sources.%s: %w", name, err)
 		}
 		return s, true, nil
 	}

@@ -183,6 +183,9 @@ func bearerOf(r *http.Request) string {
 	if strings.EqualFold(scheme, "Bearer") {
 		return strings.TrimSpace(token)
 	}
+	if _, password, basic := r.BasicAuth(); basic && (strings.HasPrefix(r.URL.Path, "/api/v2/") || strings.HasPrefix(r.URL.Path, "/v1/hooks/")) {
+		return password // Prometheus and its kin know no other way, some of them
+	}
 	if r.URL.Path == "/v1/events" && r.Method == http.MethodPost {
 		return r.URL.Query().Get("access_token")
 	}

@@ -142,7 +142,9 @@ func LoadTypes(ctx context.Context, st *state.State, c *catalog.Catalog) error {
 			if e.Severity, err = event.ParseSeverity(r.Value.Severity); err != nil {
 				return fmt.Errorf("stored type %s: %w", e.Type, err)
 			}
-			c.Put(e)
+			if known, ok := c.Get(e.Type); !ok || known.Version > 0 { // it may have become a built-in one
+				c.Put(e)
+			}
 			after = r.ID
 		}
 	}

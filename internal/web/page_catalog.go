@@ -132,7 +132,7 @@ func (s *Server) getTypePage(w http.ResponseWriter, r *http.Request) error {
 	if v.Example, v.ExampleSays, err = s.example(r.Context(), &e); err != nil {
 		return err
 	}
-	if e.Kind == event.KindCustom && callerOf(r).principal.Can(identity.Admin) {
+	if e.Version > 0 && callerOf(r).principal.Can(identity.Admin) {
 		v.Edit = "/catalog/" + string(e.Type) + "/edit"
 	}
 	return s.render(w, r, "type", pageView{Title: string(e.Type), Says: plain(e.Description + " " + e.Fires), Active: "/catalog", Command: "tocsin catalog " + string(e.Type), Body: v})
@@ -277,7 +277,7 @@ func (s *Server) getNewType(w http.ResponseWriter, r *http.Request) error {
 // getEditType shows the form of a type that a user has added.
 func (s *Server) getEditType(w http.ResponseWriter, r *http.Request) error {
 	e, ok := s.Catalog.Get(event.Type(r.PathValue("type")))
-	if !ok || e.Kind != event.KindCustom {
+	if !ok || e.Version == 0 {
 		return event.NotFoundf("there is no type %q that was added here; built-in ones can't be changed", r.PathValue("type"))
 	}
 	t := customType{Type: e.Type, Severity: e.Severity.String(), Description: e.Description, Fires: e.Fires, Message: e.Message, Fields: e.Fields}

@@ -257,7 +257,7 @@ func (s *Server) brandTable() []route {
 // routes builds the mux. What no route knows is a problem, too.
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
-	table := slices.Concat(s.table(), s.identityTable(), s.brandTable())
+	table := slices.Concat(s.table(), s.identityTable(), s.brandTable(), s.alertTable())
 	hidden := map[string]bool{}
 	for _, r := range table {
 		hidden[r.pattern] = r.doc.hidden

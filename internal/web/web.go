@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/tocsin-events/tocsin/internal/alert"
 	"github.com/tocsin-events/tocsin/internal/catalog"
 	"github.com/tocsin-events/tocsin/internal/config"
 	"github.com/tocsin-events/tocsin/internal/event"
@@ -45,6 +46,8 @@ type Options struct {
 	Settings *Settings
 	Policy   func(*config.Retention) journal.Policy
 	Sources  func() []source.Row
+	Hook     func(name string) (*source.Inlet, error) // the way into a source
+	Alerts   *alert.Store
 	Reload   func(context.Context, state.Cause) error
 	Ready    func() error // nil when the server can take events
 }
@@ -54,6 +57,8 @@ type Server struct {
 	Options
 	handler http.Handler
 	gate    *gate
+	hooks   *gate // of requests that may come from strangers
+	began   time.Time
 	pages   *pages
 	openapi []byte
 	stop    context.Context // ends live tails at shutdown
@@ -66,7 +71,7 @@ type Server struct {
 
 // New returns a server.
 func New(o Options) *Server {
-	s := &Server{Options: o, gate: newGate(), pages: newPages(), names: newHostNames(o.Base)}
+	s := &Server{Options: o, gate: newGate(), hooks: newGate(), began: time.Now(), pages: newPages(), names: newHostNames(o.Base)}
 	s.stop, s.end = context.WithCancel(context.Background())
 	s.handler = s.routes()
 	return s
