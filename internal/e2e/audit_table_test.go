@@ -128,22 +128,24 @@ func (w *stage) license(t *testing.T, content string) {
 	}
 }
 
-// places makes MMDB files that know where the requests of the acts come from.
+// places makes MMDB files, as they can be had: 192.0.2.7 is in Berlin.
 func places(t *testing.T) (city, asn string) {
 	t.Helper()
 	dir := t.TempDir()
-	write := func(name, network string, record mmdbtype.Map) string {
+	write := func(name string, networks map[string]mmdbtype.Map) string {
 		tree, err := mmdbwriter.New(mmdbwriter.Options{DatabaseType: "test", IncludeReservedNetworks: true})
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, ipnet, err := net.ParseCIDR(network)
-		if err != nil {
-			t.Fatal(err)
-		}
 		var out bytes.Buffer
-		if err := tree.Insert(ipnet, record); err != nil {
-			t.Fatal(err)
+		for network, record := range networks {
+			_, ipnet, err := net.ParseCIDR(network)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := tree.Insert(ipnet, record); err != nil {
+				t.Fatal(err)
+			}
 		}
 		if _, err := tree.WriteTo(&out); err != nil {
 			t.Fatal(err)
@@ -154,12 +156,22 @@ func places(t *testing.T) (city, asn string) {
 		}
 		return path
 	}
-	return write("city.mmdb", "192.0.2.0/24", mmdbtype.Map{
-			"country": mmdbtype.Map{"iso_code": mmdbtype.String("DE")}, "continent": mmdbtype.Map{"code": mmdbtype.String("EU")},
-			"city":     mmdbtype.Map{"names": mmdbtype.Map{"en": mmdbtype.String("Berlin")}},
-			"location": mmdbtype.Map{"latitude": mmdbtype.Float64(52.5), "longitude": mmdbtype.Float64(13.25)},
-		}),
-		write("asn.mmdb", "192.0.2.0/24", mmdbtype.Map{"autonomous_system_number": mmdbtype.Uint32(6805), "autonomous_system_organization": mmdbtype.String("Telefonica Germany")})
+	at := func(continent, country, city string, lat, lon float64) mmdbtype.Map {
+		return mmdbtype.Map{
+			"country": mmdbtype.Map{"iso_code": mmdbtype.String(country)}, "continent": mmdbtype.Map{"code": mmdbtype.String(continent)},
+			"city":     mmdbtype.Map{"names": mmdbtype.Map{"en": mmdbtype.String(city)}},
+			"location": mmdbtype.Map{"latitude": mmdbtype.Float64(lat), "longitude": mmdbtype.Float64(lon)},
+		}
+	}
+	of := func(number uint32, name string) mmdbtype.Map {
+		return mmdbtype.Map{"autonomous_system_number": mmdbtype.Uint32(number), "autonomous_system_organization": mmdbtype.String(name)}
+	}
+	return write("city.mmdb", map[string]mmdbtype.Map{
+			"192.0.2.0/25": at("EU", "DE", "Berlin", 52.5, 13.25), "192.0.2.128/25": at("EU", "DE", "Hamburg", 53.5, 10),
+			"198.51.100.0/25": at("EU", "FR", "Paris", 48.75, 2.25), "198.51.100.128/25": at("SA", "BR", "Recife", -8, -35),
+		}), write("asn.mmdb", map[string]mmdbtype.Map{
+			"192.0.2.0/24": of(6805, "Telefonica Germany"), "198.51.100.0/25": of(6805, "Telefonica Germany"), "198.51.100.128/25": of(64500, "Example Net"),
+		})
 }
 
 // position is the sequence of the newest event.

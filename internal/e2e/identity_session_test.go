@@ -70,6 +70,49 @@ func TestSessions(t *testing.T) {
 	j.send("GET", "/v1/users/me", "", "").wantProblem(t, 404)     // and no user
 }
 
+// TestBoundSessions end where they are used from another place, or by another
+// network, than they are bound to, as real MMDB files know them; the logout says
+// which part broke, with both values.
+func TestBoundSessions(t *testing.T) {
+	t.Parallel()
+	city, asn := places(t)
+	const berlin, berlinToo, hamburg, paris, recife, unknown = "192.0.2.7", "192.0.2.8", "192.0.2.200", "198.51.100.7", "198.51.100.200", "203.0.113.9"
+	for _, tt := range []struct {
+		bind    string
+		stays   []string // where the session may be used, besides Berlin
+		breaks  string
+		binding object
+	}{
+		{"bind_place: continent", []string{hamburg, paris}, recife, object{"reason": "geoip.continent", "previous_value": "EU", "new_value": "SA"}},
+		{"bind_place: country", []string{berlinToo, hamburg}, paris, object{"reason": "geoip.country", "previous_value": "DE", "new_value": "FR"}},
+		{"bind_place: city", []string{berlinToo}, hamburg, object{"reason": "geoip.city", "previous_value": "Berlin", "new_value": "Hamburg"}},
+		{"bind_place: city", nil, unknown, object{"reason": "geoip.continent", "previous_value": "EU", "new_value": ""}},
+		{"bind_network: asn", []string{hamburg, paris}, recife, object{"reason": "network.asn", "previous_value": "6805", "new_value": "64500"}},
+		{"bind_network: network", []string{hamburg}, paris, object{"reason": "network.network", "previous_value": "192.0.2.0/24", "new_value": "198.51.100.0/25"}},
+		{"bind_network: asn, bind_place: country", []string{hamburg}, paris, object{"reason": "geoip.country", "previous_value": "DE", "new_value": "FR"}},
+	} {
+		t.Run(tt.bind+" used in "+tt.breaks, func(t *testing.T) {
+			t.Parallel()
+			j := &journey{server: start(t, "sessions: {"+tt.bind+"}", "trusted_proxies: [127.0.0.0/8]", "geo: {city: "+city+", asn: "+asn+"}")}
+			token := text(j.signIn("admin", password, "X-Forwarded-For", berlin).want(t, 200)["token"])
+			use := func(from string) reply { return j.send("GET", "/v1/users/me", token, "", "X-Forwarded-For", from) }
+			for _, from := range append(tt.stays, berlin) {
+				use(from).want(t, 200)
+			}
+			j.mark()
+			use(tt.breaks).wantProblem(t, 401)
+			e := j.wantSet("logout")["logout"]
+			for _, problem := range unlike("binding", tt.binding, dig(e, "data.binding")) {
+				t.Error(problem)
+			}
+			if diff := cmp.Diff(object{"previous": berlin, "new": tt.breaks}, dig(e, "data.ip")); diff != "" {
+				t.Errorf("addresses: %s", diff)
+			}
+			use(berlin).wantProblem(t, 401)
+		})
+	}
+}
+
 // TestRevokedTokens are told from those that never were.
 func TestRevokedTokens(t *testing.T) {
 	t.Parallel()

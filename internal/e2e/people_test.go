@@ -122,6 +122,42 @@ func TestSecondStepOfSigningIn(t *testing.T) {
 	}
 }
 
+// What asks for a recent sign-in offers one, which leads back; the session before
+// ends with it.
+func TestSigningInAgain(t *testing.T) {
+	s := start(t)
+	b := newBrowser(s)
+	b.signIn("/")
+	s.alter("UPDATE sessions SET created = created - 7200000000000") // two hours
+	for path, back := range map[string]string{"/profile/api-key": "%2Fprofile", "/users/1/end-totp": "%2Fusers%2F1"} {
+		r := b.do(http.MethodPost, path, "")
+		want := `href="/sign-in?again=1&amp;next=` + back + `"`
+		if r.status != http.StatusForbidden || !strings.Contains(string(r.body), want) {
+			t.Errorf("%s: %d, without %s: %s", path, r.status, want, clip(r.body))
+		}
+	}
+	if r := b.do(http.MethodGet, "/sign-in?again=1&next=%2Fprofile", ""); r.status != http.StatusOK || !strings.Contains(string(r.body), `name="next" value="/profile"`) {
+		t.Errorf("the form: %d %s", r.status, clip(r.body))
+	}
+	if r := b.do(http.MethodGet, "/sign-in?next=%2Fprofile", ""); r.status != http.StatusSeeOther {
+		t.Errorf("who is signed in is asked to sign in: %d", r.status)
+	}
+	if r := b.signIn("/profile"); r.status != http.StatusSeeOther || r.header.Get("Location") != "/profile" {
+		t.Errorf("signing in again: %d to %q", r.status, r.header.Get("Location"))
+	}
+	if r := b.do(http.MethodPost, "/profile/api-key", ""); r.status != http.StatusOK {
+		t.Errorf("afterwards: %d %s", r.status, clip(r.body))
+	}
+	if list := s.send(http.MethodGet, "/v1/users/1/sessions", "", "").want(t, http.StatusOK)["items"].([]any); len(list) != 1 {
+		t.Errorf("%d sessions are open", len(list))
+	}
+	token := s.session("admin", password)
+	s.alter("UPDATE sessions SET created = created - 7200000000000")
+	if p := s.send(http.MethodPost, "/v1/users/me/api-key", token, "").wantProblem(t, http.StatusForbidden); p["type"] != "urn:tocsin:problem:sign-in-again" {
+		t.Errorf("the API: %v", p)
+	}
+}
+
 // secondFactor turns one-time passwords on for a user, and returns a
 // recovery code.
 func (s *server) secondFactor(name string) string {

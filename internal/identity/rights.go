@@ -97,11 +97,15 @@ func (p *Principal) own(what string) error {
 // without signing in again.
 const freshFor = time.Hour
 
+// ErrSignInAgain refuses what a recent sign-in would allow. It is of class
+// event.ErrDenied.
+var ErrSignInAgain = event.Deniedf("sign in again first: you did so more than an hour ago")
+
 // fresh asks for a recent sign-in before a user changes their own credentials,
 // so that an unattended session opens less.
 func (p *Principal) fresh(target state.ObjectID) error {
 	if p.Session != "" && p.User == target && time.Since(p.SignedIn) > freshFor {
-		return event.Deniedf("sign in again first: you did so more than an hour ago")
+		return ErrSignInAgain
 	}
 	return nil
 }

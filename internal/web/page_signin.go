@@ -21,7 +21,7 @@ func (s *Server) signInPage(v signInView) pageView {
 
 // getSignIn shows the sign-in form.
 func (s *Server) getSignIn(w http.ResponseWriter, r *http.Request) error {
-	if s.signedIn(r, callerOf(r)) {
+	if again := r.URL.Query().Get("again") != ""; !again && s.signedIn(r, callerOf(r)) {
 		http.Redirect(w, r, localPath(r.URL.Query().Get("next")), http.StatusSeeOther) //nolint:gosec // localPath lets no other host through, which a test shows
 		return nil
 	}
@@ -56,6 +56,7 @@ func (s *Server) postSignIn(w http.ResponseWriter, r *http.Request) error {
 	case err != nil:
 		return err
 	}
+	s.signOut(r) // of the session before, where there is one
 	s.setSession(w, r, got.Token, got.Expires)
 	http.Redirect(w, r, v.Next, http.StatusSeeOther)
 	return nil

@@ -157,6 +157,9 @@ func (s *Server) showUser(w http.ResponseWriter, r *http.Request, id state.Objec
 	if v.Problem, status, err = refusal(failed); err != nil {
 		return err
 	}
+	if v.Problem != nil && v.Problem.SignIn != "" {
+		v.Problem.SignIn = signInAgain("/users/" + id.String())
+	}
 	u, err := s.Identity.Account(ctx, who, id)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"net/url"
 	"strconv"
 
 	"github.com/tocsin-events/tocsin/internal/event"
@@ -22,6 +23,9 @@ type problem struct {
 	Detail string `json:"detail"`
 	Line   int    `json:"line,omitempty"`
 	Column int    `json:"column,omitempty"`
+
+	// SignIn is the page that would help, where signing in again does.
+	SignIn string `json:"-"`
 
 	header http.Header
 	*answer
@@ -58,6 +62,10 @@ func problemOf(err error) *problem {
 		return newProblem(http.StatusNotFound, "not-found", detail)
 	case errors.Is(err, event.ErrConflict):
 		return newProblem(http.StatusConflict, "conflict", detail)
+	case errors.Is(err, identity.ErrSignInAgain):
+		p := newProblem(http.StatusForbidden, "sign-in-again", detail)
+		p.SignIn = signInAgain("/profile")
+		return p
 	case errors.Is(err, event.ErrDenied):
 		return newProblem(http.StatusForbidden, "denied", detail)
 	case errors.Is(err, event.ErrUnavailable):
@@ -68,6 +76,9 @@ func problemOf(err error) *problem {
 	}
 	return newProblem(http.StatusInternalServerError, "internal", "something failed that should not have; it is recorded as a system_exception, and in the server's log")
 }
+
+// signInAgain is the page that signs somebody in who is, and leads back to a path.
+func signInAgain(back string) string { return "/sign-in?again=1&next=" + url.QueryEscape(back) }
 
 func retryLater(status int, slug, detail string, seconds int) *problem {
 	p := newProblem(status, slug, detail)
