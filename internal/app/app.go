@@ -35,6 +35,7 @@ import (
 	"github.com/tocsin-events/tocsin/internal/journal"
 	"github.com/tocsin-events/tocsin/internal/journal/segment"
 	"github.com/tocsin-events/tocsin/internal/mail"
+	"github.com/tocsin-events/tocsin/internal/notify"
 	"github.com/tocsin-events/tocsin/internal/source"
 	"github.com/tocsin-events/tocsin/internal/state"
 	"github.com/tocsin-events/tocsin/internal/telemetry"
@@ -67,6 +68,7 @@ type App struct {
 	folder   *state.Folder
 	identity *identity.Identity
 	mail     *mail.Mail
+	notify   *notify.Notify
 	metrics  *telemetry.Metrics
 	traces   telemetry.Traces
 	manager  manager
@@ -164,6 +166,15 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	if err != nil {
 		return nil, err
 	}
+	way, err := egress.PolicyOf(c.Egress)
+	if err != nil {
+		return nil, err
+	}
+	a.egress = egress.New(way, egress.Options{})
+	a.defers(func() error { a.egress.Close(); return nil })
+	if a.notify, err = a.openNotify(ctx, key, filters); err != nil {
+		return nil, err
+	}
 	a.settings = web.NewSettings(a.state, func() config.Retention { return a.current.Load().Retention }, func(r config.Retention) { a.keep.Store(&r) })
 	stored, err := a.settings.Retention(ctx)
 	if err != nil {
@@ -188,18 +199,12 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	a.web = web.New(web.Options{
 		Version: o.Version, Base: c.PublicURL, Limits: a.limits, Proxies: func() []netip.Prefix { return *a.proxies.Load() },
 		Journal: a.journal, State: a.state, Folder: a.folder, Catalog: a.catalog, Ingest: a.ingest, Identity: a.identity, Filters: filters,
-		Metrics: a.metrics, Traces: &a.traces, Log: a.log.With("component", "web"), Settings: a.settings, Policy: policyOf, Sources: a.sourceRows, Hook: a.inlet, Alerts: a.alerts, Reload: a.Reload, Ready: a.ready,
+		Metrics: a.metrics, Traces: &a.traces, Log: a.log.With("component", "web"), Settings: a.settings, Policy: policyOf, Sources: a.sourceRows, Notify: a.notify, Hook: a.inlet, Alerts: a.alerts, Reload: a.Reload, Ready: a.ready,
 	})
 	if err := a.web.LoadBrands(ctx); err != nil {
 		return nil, err
 	}
 	a.http = a.web.HTTP()
-	way, err := egress.PolicyOf(c.Egress)
-	if err != nil {
-		return nil, err
-	}
-	a.egress = egress.New(way, egress.Options{})
-	a.defers(func() error { a.egress.Close(); return nil })
 	signIn, err := providers(c)
 	if err != nil {
 		return nil, err

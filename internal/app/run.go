@@ -51,6 +51,7 @@ func (a *App) Run(ctx context.Context, started func()) error {
 		part("geo", a.refreshGeo)
 		part("identity", a.identity.Run)
 		part("mail", a.mail.Run)
+		part("notify", a.notify.Run)
 		part("http", func(context.Context) error { return serve(a.http, a.tcp) })
 		part("socket", func(context.Context) error { return serve(a.http, a.socket) })
 		part("watchdog", func(ctx context.Context) error { return a.manager.watch(ctx, a.touch) })
@@ -107,6 +108,9 @@ func (a *App) begin(ctx context.Context) error {
 	}
 	if created {
 		a.FirstPassword = password
+	}
+	if err := a.notify.Defaults(ctx); err != nil {
+		return err
 	}
 	before, err := a.state.Fact(ctx, runningFact)
 	if err != nil {
@@ -276,7 +280,7 @@ func (a *App) reload(ctx context.Context, by state.Cause) error {
 	a.sources.stop()
 	sources.start(context.WithoutCancel(ctx))
 	a.sources = sources
-	return nil
+	return a.notify.Defaults(ctx) // there may be a mail server now
 }
 
 // fixed refuses a change of what only a restart can change.

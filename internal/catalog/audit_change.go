@@ -22,7 +22,7 @@ func init() {
 		req("message", String, "The failure in one line."),
 		opt("exception", Object, "type, message, frames and cause."), httpRequest(),
 	}
-	const identity, notify = "identity", "notification rules"
+	const identity = "identity"
 	register(Family{Kind: event.KindAudit, Producer: "server", Entries: []Entry{{
 		Type: "suspicious_request", Severity: event.Warn, Wired: true, Description: "A request looked like an attack.",
 		Fires:   "When a recorded event is to be changed, a revoked token is used, a form is forged, and the like.",
@@ -40,17 +40,23 @@ func init() {
 		Fires: "When the server replaces a token.", Message: "the token {data.token_of.name|} was renewed",
 		Fields: []Field{public(opt("token_of", Object, "The token, without its value.")), httpRequest()},
 	}, {
-		Type: "policy_execution", Severity: event.Info, Producer: "notify", Waits: notify, Description: "A policy was executed.",
+		Type: "policy_execution", Severity: event.Info, Producer: "notify", Wired: true, Description: "A policy was executed.",
 		Fires: "When execution logging is on for it.", Message: "policy {data.policy.name|} ran",
-		Fields: []Field{opt("policy", Object, "The policy."), opt("result", Object, "What it decided."), opt("request", Object, "What it was asked.")},
+		Fields: []Field{
+			opt("policy", Object, "The policy: app, model_name, pk and name."), opt("result", Object, "What it decided: passing, and messages."),
+			opt("request", Object, "The event that it was asked about."), opt("rule", Object, "The rule that asked."),
+		},
 	}, {
-		Type: "policy_exception", Severity: event.Error, Producer: "notify", Waits: notify, Description: "A policy failed.",
+		Type: "policy_exception", Severity: event.Error, Producer: "notify", Wired: true, Description: "A policy failed.",
 		Fires: "When its expression ends with an error.", Message: "policy {data.policy.name|} failed: {data.message}", Routes: []string{"inbox"},
-		Fields: fields([]Field{opt("policy", Object, "The policy.")}, exception),
+		Fields: fields([]Field{
+			opt("policy", Object, "The policy: app, model_name, pk and name."), opt("expression", String, "What was evaluated."),
+			opt("request", Object, "The event that it was asked about."), opt("rule", Object, "The rule that asked."),
+		}, exception),
 	}, {
-		Type: "property_mapping_exception", Severity: event.Error, Producer: "notify", Waits: notify, Description: "A mapping failed.",
+		Type: "property_mapping_exception", Severity: event.Error, Producer: "notify", Wired: true, Description: "A mapping failed.",
 		Fires: "When the mapping of a webhook ends with an error.", Message: "mapping failed: {data.message}", Routes: []string{"inbox"},
-		Fields: fields([]Field{opt("expression", String, "The mapping's source.")}, exception),
+		Fields: fields([]Field{opt("expression", String, "The mapping's source."), opt("mapping", Object, "Where it stands: app, model_name, pk and name of the transport.")}, exception),
 	}, {
 		Type: "system_task_exception", Severity: event.Error, Wired: true, Description: "A background task failed.",
 		Fires: "When a task ends with an error.", Message: "{data.message}", Routes: []string{"inbox"}, Fields: exception,

@@ -100,7 +100,7 @@ func (b *policy) execute(ctx context.Context, p *people, sub *subject) (bool, er
 
 // model names an object as audit events do.
 func model(name, pk, title string) map[string]any {
-	return map[string]any{"app": "notify", "model_name": name, "pk": pk, "name": title}
+	return map[string]any{"app": "tocsin_notify", "model_name": name, "pk": pk, "name": title}
 }
 
 // perMinute bounds how many exceptions and executions of one policy in one rule

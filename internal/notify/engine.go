@@ -113,7 +113,7 @@ func (e *engine) reconfigures(ev *event.Event) bool {
 		return false
 	}
 	app := catalog.Lookup(ev, "data.model.app")
-	return app == "notify" || app == "identity"
+	return app == "tocsin_notify" || app == "tocsin_identity"
 }
 
 // work is what comes of one batch.
@@ -228,7 +228,7 @@ func (w *work) stir(r *rule, group, shown string, persons []state.ObjectID, happ
 // quietened reports whether an absence is silenced: by a silence that is true of
 // an event of the rule's own.
 func (w *work) quietened(r *rule, now time.Time) bool {
-	sub := newSubject(&event.Event{Type: "notification.absence", Kind: event.KindSys, Severity: r.severity(), Subject: "rule/" + r.id.String(), Source: w.e.n.o.Source + "/" + producer})
+	sub := newSubject(&event.Event{Type: "notification.absence", Kind: event.KindCustom, Severity: r.severity(), Subject: "rule/" + r.id.String(), Source: w.e.n.o.Source + "/" + producer})
 	for i := range w.set.silences {
 		if w.set.silences[i].covers(r, sub, now) {
 			w.suppress(r, 0, 0, "silenced", 0, 1)

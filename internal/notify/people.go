@@ -22,6 +22,8 @@ type Person struct {
 // Directory knows everybody who is active.
 type Directory interface {
 	People(ctx context.Context) ([]Person, error)
+	// Person is one of them; false where there is none.
+	Person(ctx context.Context, id state.ObjectID) (Person, bool, error)
 }
 
 // people finds persons.

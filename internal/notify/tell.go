@@ -216,7 +216,7 @@ func (n *Notify) message(d *Details, e *event.Event, t *Template, ruleName strin
 	if e != nil {
 		m = n.compose(e, t)
 	} else {
-		m.Event = &event.Event{Type: "notification." + event.Type(d.Why), Source: n.o.Source + "/" + producer, Severity: d.Severity, Kind: event.KindSys, Time: time.Now().UTC(), Host: n.o.Host}
+		m.Event = &event.Event{Type: "notification." + event.Type(d.Why), Source: n.o.Source + "/" + producer, Severity: d.Severity, Kind: event.KindCustom, Time: time.Now().UTC(), Host: n.o.Host}
 		m.Link = strings.TrimRight(n.o.PublicURL, "/") + "/deliveries"
 	}
 	m.Rule, m.Resolved = ruleName, d.Resolved

@@ -237,7 +237,7 @@ func (n *Notify) TestTransport(ctx context.Context, id state.ObjectID, by state.
 	if err != nil {
 		return transport.Answer{}, err
 	}
-	e.Severity, e.Kind, e.Host = event.Info, event.KindSys, n.o.Host
+	e.Severity, e.Kind, e.Host = event.Info, event.KindCustom, n.o.Host
 	m := transport.Compose(n.o.Catalog, &e, n.o.PublicURL)
 	m.Key, m.RuleID, m.Rule, m.Link = "test_"+shortHash(string(e.ID)), "0", "Test", n.o.PublicURL+"/"
 	m.Title, m.Text = "Test of the transport "+t.Value.Name, catalog.Render("{actor|somebody} tests whether messages of this Tocsin arrive here. They do.", &e)

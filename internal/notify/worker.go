@@ -285,12 +285,11 @@ func (n *Notify) outgoing(ctx context.Context, d *Delivery, told *event.Event) (
 	if d.Recipient == 0 {
 		return &m, nil
 	}
-	all, err := n.o.Directory.People(ctx)
+	who, active, err := n.o.Directory.Person(ctx, d.Recipient)
 	if err != nil {
 		return nil, event.Unavailablef("people: %w", err)
 	}
-	who := newPeople(all).byID[d.Recipient]
-	if who == nil || who.Email == "" {
+	if !active || who.Email == "" {
 		return nil, event.Invalidf("the person is no longer active, or has no e-mail address any more")
 	}
 	m.Recipients = []transport.Recipient{who.recipient()}

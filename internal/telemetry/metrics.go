@@ -24,6 +24,9 @@ type Metrics struct {
 	reloadOK     prometheus.Gauge
 	reloadedAt   prometheus.Gauge
 	sourceErrors *prometheus.CounterVec
+	told         *prometheus.CounterVec
+	suppressed   *prometheus.CounterVec
+	attempts     *prometheus.CounterVec
 
 	mu    sync.Mutex // guards types
 	types map[string]bool
@@ -62,12 +65,21 @@ func NewMetrics(version string) *Metrics {
 		reloadOK:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "tocsin_config_last_reload_success", Help: "1 if the last reload of the configuration succeeded."}),
 		reloadedAt:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "tocsin_config_last_reload_timestamp_seconds", Help: "When the configuration was last loaded."}),
 		sourceErrors: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tocsin_source_errors_total", Help: "Failures of a source."}, []string{"source"}),
+		told: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tocsin_notify_messages_total", Help: "Messages that rules made, by transport.",
+		}, []string{"transport"}),
+		suppressed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tocsin_notify_suppressed_total", Help: "Messages that were not made, by rule and reason.",
+		}, []string{"rule", "reason"}),
+		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tocsin_notify_attempts_total", Help: "Attempts to deliver a message, by transport and outcome (delivered, retrying, dead).",
+		}, []string{"transport", "outcome"}),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "tocsin_build_info", Help: "1, with the version as a label.", ConstLabels: prometheus.Labels{"version": version},
 	})
 	build.Set(1)
-	r.MustRegister(m.events, m.rejected, m.append, m.group, m.lag, m.requests, m.tails, m.reloadOK, m.reloadedAt, m.sourceErrors, build,
+	r.MustRegister(m.events, m.rejected, m.append, m.group, m.lag, m.requests, m.tails, m.reloadOK, m.reloadedAt, m.sourceErrors, m.told, m.suppressed, m.attempts, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -131,3 +143,16 @@ func (m *Metrics) Reloaded(ok bool, at time.Time) {
 
 // SourceFailed counts a failure of a source.
 func (m *Metrics) SourceFailed(source string) { m.sourceErrors.WithLabelValues(source).Inc() }
+
+// Told counts a message that a rule made for a transport.
+func (m *Metrics) Told(transport string) { m.told.WithLabelValues(transport).Inc() }
+
+// Suppressed counts messages that a rule did not make, and why.
+func (m *Metrics) Suppressed(rule, reason string, count int) {
+	m.suppressed.WithLabelValues(rule, reason).Add(float64(count))
+}
+
+// Attempted counts an attempt to deliver a message.
+func (m *Metrics) Attempted(transport, outcome string) {
+	m.attempts.WithLabelValues(transport, outcome).Inc()
+}

@@ -99,6 +99,24 @@ func describe() (o operations) {
 	return o
 }
 
+// describeCRUD says what the routes are for that all objects have; patch is
+// empty where they can't be changed.
+func describeCRUD(path, one, many, schema, create, patch string) map[string]operation {
+	limit := param("limit", object{"type": "integer", "minimum": 1, "maximum": maxPage}, "Most items on a page.")
+	cursor := param("cursor", object{"type": "string", "pattern": seqPattern}, "The next of the page before.")
+	docs := map[string]operation{
+		"GET " + path:              {summary: "All " + many + ".", params: []parameter{limit, cursor}, answers: ok("200", "A page of "+many+".", list(schema))},
+		"POST " + path:             {summary: "Make a " + one + ".", body: jsonBody(ref(create)), answers: ok("201", "The "+one+".", ref(schema))},
+		"GET " + path + "/{id}":    {summary: "One " + one + ".", answers: ok("200", "The "+one+".", ref(schema))},
+		"DELETE " + path + "/{id}": {summary: "Remove a " + one + ".", answers: map[string]answerDoc{"204": {doc: "It is removed."}}},
+	}
+	if patch != "" {
+		docs["PUT "+path+"/{id}"] = operation{summary: "Replace what is said of a " + one + ".", body: jsonBody(ref(create)), answers: ok("200", "The "+one+".", ref(schema))}
+		docs["PATCH "+path+"/{id}"] = operation{summary: "Change a " + one + " (merge patch).", body: jsonBody(ref(patch)), answers: ok("200", "The "+one+".", ref(schema))}
+	}
+	return docs
+}
+
 func list(item string) object {
 	return object{"type": "object", "required": []string{"items", "next"}, "properties": object{
 		"items": object{"type": "array", "items": ref(item)}, "next": object{"type": []string{"string", "null"}},
@@ -199,6 +217,7 @@ func schemas() object {
 	}
 	maps.Copy(all, searchSchemas())
 	maps.Copy(all, brandSchemas())
+	maps.Copy(all, notifySchemas())
 	return all
 }
 

@@ -4,8 +4,6 @@ import "maps"
 
 // describeIdentity says what the routes of identityTable are for, by pattern.
 func describeIdentity() map[string]operation {
-	limit := param("limit", object{"type": "integer", "minimum": 1, "maximum": maxPage}, "Most items on a page.")
-	cursor := param("cursor", object{"type": "string", "pattern": seqPattern}, "The next of the page before.")
 	docs := map[string]operation{}
 	gone := func(doc string) map[string]answerDoc { return map[string]answerDoc{"204": {doc: doc}} }
 	free := object{"type": "object"}
@@ -16,16 +14,8 @@ func describeIdentity() map[string]operation {
 		}
 		docs[pattern] = o
 	}
-	// The routes that all objects have.
 	crud := func(path, what, schema, create, patch string) {
-		docs["GET "+path] = operation{summary: "All " + what + "s.", params: []parameter{limit, cursor}, answers: ok("200", "A page of "+what+"s.", list(schema))}
-		add("POST "+path, "Make a "+what+".", ref(create), ok("201", "The "+what+".", ref(schema)))
-		add("GET "+path+"/{id}", "One "+what+".", nil, ok("200", "The "+what+".", ref(schema)))
-		add("DELETE "+path+"/{id}", "Remove a "+what+".", nil, gone("It is removed."))
-		if patch != "" {
-			add("PUT "+path+"/{id}", "Replace what is said of a "+what+".", ref(create), ok("200", "The "+what+".", ref(schema)))
-			add("PATCH "+path+"/{id}", "Change a "+what+" (merge patch).", ref(patch), ok("200", "The "+what+".", ref(schema)))
-		}
+		maps.Copy(docs, describeCRUD(path, what, what+"s", schema, create, patch))
 	}
 	crud("/v1/users", "user", "User", "NewUser", "UserPatch")
 	crud("/v1/groups", "group", "Group", "NewGroup", "GroupPatch")

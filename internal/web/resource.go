@@ -106,8 +106,11 @@ func merge[In any](r *http.Request, raw json.RawMessage, was In) (In, error) {
 		if _, known := old[name]; !known { // in other letters
 			return in, event.Invalidf("body: unknown field %q", name)
 		}
-		if string(value) != "null" || optional[name] {
-			old[name] = value
+		if string(value) == "null" && !optional[name] {
+			continue
+		}
+		if old[name], err = mergePatch(old[name], value); err != nil {
+			return in, err
 		}
 	}
 	whole, err := json.Marshal(old)
@@ -117,6 +120,30 @@ func merge[In any](r *http.Request, raw json.RawMessage, was In) (In, error) {
 	var out In
 	err = json.Unmarshal(whole, &out)
 	return out, err
+}
+
+// mergePatch is the algorithm of RFC 7396, section 2, below the first level.
+func mergePatch(target, patch json.RawMessage) (json.RawMessage, error) {
+	var changes map[string]json.RawMessage
+	if json.Unmarshal(patch, &changes) != nil || changes == nil {
+		return patch, nil // all that is no object replaces what was there
+	}
+	var into map[string]json.RawMessage
+	if json.Unmarshal(target, &into) != nil || into == nil {
+		into = map[string]json.RawMessage{}
+	}
+	for name, value := range changes {
+		if string(value) == "null" {
+			delete(into, name)
+			continue
+		}
+		merged, err := mergePatch(into[name], value)
+		if err != nil {
+			return nil, err
+		}
+		into[name] = merged
+	}
+	return json.Marshal(into)
 }
 
 // pointers are the members of an input that can be null, by their JSON names.

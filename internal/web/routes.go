@@ -155,6 +155,7 @@ func (s *Server) pageTable() []pageRoute {
 		{"GET /settings", read, s.getSettingsPage, "Settings", "s"},
 		{"GET /settings/retention", admin, s.getRetentionPage, "", ""},
 		{"POST /settings/retention", admin, s.postRetentionPage, "", ""},
+		{"POST /settings/server", admin, s.postServerPage, "", ""},
 		{"GET /settings/verify", read, s.getVerifyPage, "", ""},
 		{"POST /settings/verify", admin, s.postVerifyPage, "", ""},
 		{"POST /settings/reload", admin, s.postReloadPage, "", ""},
@@ -257,7 +258,7 @@ func (s *Server) brandTable() []route {
 // routes builds the mux. What no route knows is a problem, too.
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
-	table := slices.Concat(s.table(), s.identityTable(), s.brandTable(), s.alertTable())
+	table := slices.Concat(s.table(), s.identityTable(), s.brandTable(), s.alertTable(), s.notifyTable())
 	hidden := map[string]bool{}
 	for _, r := range table {
 		hidden[r.pattern] = r.doc.hidden

@@ -22,6 +22,7 @@ import (
 	"github.com/tocsin-events/tocsin/internal/identity"
 	"github.com/tocsin-events/tocsin/internal/ingest"
 	"github.com/tocsin-events/tocsin/internal/journal"
+	"github.com/tocsin-events/tocsin/internal/notify"
 	"github.com/tocsin-events/tocsin/internal/source"
 	"github.com/tocsin-events/tocsin/internal/state"
 	"github.com/tocsin-events/tocsin/internal/telemetry"
@@ -39,6 +40,7 @@ type Options struct {
 	Catalog  *catalog.Catalog
 	Ingest   *ingest.Ingest
 	Identity *identity.Identity
+	Notify   *notify.Notify
 	Filters  *filter.Env
 	Metrics  *telemetry.Metrics
 	Traces   *telemetry.Traces // nil for none
