@@ -81,6 +81,7 @@ type App struct {
 
 	// What a reload replaces; readers take what is there.
 	current atomic.Pointer[config.Config]
+	read    atomic.Pointer[config.Config]    // the same without the settings
 	keep    atomic.Pointer[config.Retention] // the settings may differ from the configuration
 	proxies atomic.Pointer[[]netip.Prefix]
 
@@ -137,6 +138,18 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 		return nil, err
 	}
 	a.defers(a.state.Close)
+	key, err := state.OpenKey(c.Data)
+	if err != nil {
+		return nil, err
+	}
+	read := *c
+	a.read.Store(&read)
+	a.settings = web.NewSettings(a.state, key.Sealer("settings"), a.read.Load, a.settingsChanged)
+	if err := a.settings.Overlay(ctx, c); err != nil {
+		return nil, err
+	}
+	a.o.Config = *c
+	a.state.SetSources(c.PublicURL, c.Significant.SourceBase)
 	if err := web.LoadTypes(ctx, a.state, a.catalog); err != nil {
 		return nil, err
 	}
@@ -151,10 +164,6 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	})
 	a.outbox = ingest.NewOutbox(a.ingest, a.state, a.log.With("component", "outbox"), func(n uint64) { a.metrics.Lag("outbox", n) })
 	a.folder = state.NewFolder(a.state)
-	key, err := state.OpenKey(c.Data)
-	if err != nil {
-		return nil, err
-	}
 	a.mail = mail.New(mail.Options{
 		State: a.state, Key: key, Source: c.PublicURL, Server: func() config.SMTP { return a.current.Load().SMTP }, Logger: a.log.With("component", "mail"),
 	})
@@ -175,7 +184,6 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	if a.notify, err = a.openNotify(ctx, key, filters); err != nil {
 		return nil, err
 	}
-	a.settings = web.NewSettings(a.state, func() config.Retention { return a.current.Load().Retention }, func(r config.Retention) { a.keep.Store(&r) })
 	stored, err := a.settings.Retention(ctx)
 	if err != nil {
 		return nil, err

@@ -233,6 +233,10 @@ func (a *App) reload(ctx context.Context, by state.Cause) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	read := c
+	if err := a.settle(ctx, &c); err != nil {
+		return err
+	}
 	if err := fixed(a.current.Load(), &c); err != nil {
 		return err
 	}
@@ -266,6 +270,7 @@ func (a *App) reload(ctx context.Context, by state.Cause) error {
 		return err
 	}
 	a.current.Store(&c)
+	a.read.Store(&read)
 	before := a.traces.Use(pipeline)
 	defer a.closeTraces(before)
 	keep, err := a.settings.Retention(ctx)

@@ -50,6 +50,10 @@ type Config struct {
 	Networks    []Network   `yaml:"networks" doc:"Networks of your own, and what they are called."`
 
 	Sources map[string]yaml.Node `yaml:"sources" doc:"Options of each source, by its name."`
+
+	// Origin says for each key that the file or the environment gives a value
+	// where that is, in words. The settings may change the others.
+	Origin map[string]string `yaml:"-"`
 }
 
 // SMTP names the mail server through which all mails go.
@@ -60,6 +64,10 @@ type SMTP struct {
 	PasswordFile string `yaml:"password_file" doc:"File that holds the password."`
 	From         string `yaml:"from" doc:"Sender of all mails."`
 	TLS          string `yaml:"tls" doc:"How the connection is encrypted: starttls, implicit or none."`
+
+	// Password is what the settings have in place of the file. It is never read
+	// from a configuration nor written into one.
+	Password string `yaml:"-" json:"-"`
 }
 
 // Validate checks the mail server.
@@ -80,8 +88,8 @@ func (s *SMTP) Validate() []error {
 	if a, err := mail.ParseAddress(s.From); err != nil || !strings.Contains(a.Address, "@") {
 		bad("smtp.from: %q is not an address such as tocsin@example.com", s.From)
 	}
-	if (s.Username == "") != (s.PasswordFile == "") {
-		bad("smtp: username and password_file are given together or not at all")
+	if (s.Username == "") != (s.PasswordFile == "" && s.Password == "") {
+		bad("smtp: username and password (in a configuration, password_file) are given together or not at all")
 	}
 	return problems
 }
@@ -228,14 +236,16 @@ func Default() Config {
 func Load(path string, environ []string) (Config, error) {
 	c := Default()
 	var problems []error
+	var text []byte
 	if path != "" {
-		text, err := os.ReadFile(path)
-		if err != nil {
+		var err error
+		if text, err = os.ReadFile(path); err != nil {
 			return c, event.Invalidf("configuration: %w", err)
 		}
 		problems = append(problems, c.parse(path, text)...)
 	}
 	problems = append(problems, c.environment(environ)...)
+	c.Origin = origins(text, environ)
 	problems = append(problems, c.Validate()...)
 	return c, errors.Join(problems...)
 }
@@ -281,8 +291,8 @@ func (c *Config) Validate() []error {
 		c.PublicURL = "http://" + c.Listen
 	}
 	c.PublicURL = strings.TrimRight(c.PublicURL, "/")
-	if u, err := url.Parse(c.PublicURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		bad("public_url: %q is not an http or https URL", c.PublicURL)
+	if err := CheckPublicURL(c.PublicURL); err != nil {
+		problems = append(problems, err)
 	}
 	if c.Significant.SourceBase == "" {
 		c.Significant.SourceBase = c.PublicURL
@@ -327,6 +337,14 @@ func (c *Config) Validate() []error {
 		}
 	}
 	return append(problems, c.Retention.Validate()...)
+}
+
+// CheckPublicURL refuses an address under which nobody can reach a server.
+func CheckPublicURL(text string) error {
+	if u, err := url.Parse(text); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return event.Invalidf("public_url: %q is not an http or https URL", text)
+	}
+	return nil
 }
 
 func resolveLocal(listen string) string {

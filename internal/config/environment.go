@@ -45,6 +45,9 @@ func variable(name string) string {
 func walk(v reflect.Value, path string, visit func(name, doc string, v reflect.Value)) {
 	for i := range v.NumField() {
 		field := v.Type().Field(i)
+		if field.Tag.Get("yaml") == "-" {
+			continue
+		}
 		name := path + field.Tag.Get("yaml")
 		switch f := v.Field(i); f.Kind() {
 		case reflect.Struct:

@@ -33,6 +33,9 @@ func writeSample(b *strings.Builder, v reflect.Value, indent string) error {
 	var sections []int
 	for i := range v.NumField() {
 		field := v.Type().Field(i)
+		if field.Tag.Get("yaml") == "-" {
+			continue
+		}
 		switch f := v.Field(i); f.Kind() {
 		case reflect.Struct:
 			sections = append(sections, i)

@@ -1,6 +1,7 @@
 package mail
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -203,7 +204,7 @@ func (s *Server) options(limit time.Duration) ([]gomail.Option, error) {
 	if s.Username == "" {
 		return options, nil
 	}
-	password := s.Password
+	password := cmp.Or(s.Password, s.SMTP.Password)
 	if password == "" {
 		raw, err := os.ReadFile(s.PasswordFile)
 		if err != nil {

@@ -119,6 +119,10 @@ func (s *State) Close() error {
 	return errors.Join(errs...)
 }
 
+// SetSources replaces the prefixes of the sources of events, see Options. It must
+// be called before the first Write.
+func (s *State) SetSources(source, significant string) { s.source, s.significant = source, significant }
+
 // SetRecorder tells what carries the outbox into the journal. Until then,
 // writes leave their events in the outbox.
 func (s *State) SetRecorder(r Recorder) {

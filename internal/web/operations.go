@@ -207,8 +207,8 @@ func schemas() object {
 		"Source": record("name status last_event last_error lacks options", object{
 			"name": str, "status": str, "last_event": when, "last_error": str, "lacks": str, "options": object{"type": "array"},
 		}),
-		"Settings":      record("retention", object{"retention": retention}),
-		"SettingsPatch": input("", object{"retention": retentionPatch}),
+		"Settings":      record("retention public_url smtp configured after_restart", settingsShown(retention)),
+		"SettingsPatch": input("", settingsTaken(retentionPatch)),
 		"Verify":        input("", object{"against": object{"type": []string{"object", "null"}}, "public_key": object{"type": []string{"string", "null"}}}),
 		"Report": record("ok events problems", object{
 			"ok": boolean, "events": integer, "removed": integer, "lost": integer, "segments": integer, "last": str,

@@ -20,6 +20,9 @@ type settingsView struct {
 	Said      string
 	Secret    *newSecret
 	Retention retentionForm
+	Problem   *problem
+	Server    settingsRow // with what was typed, where that was refused
+	Fields    []serverField
 	Journal   JournalStats
 	Tokens    []tokenRow
 	Scopes    []pair
@@ -64,25 +67,33 @@ func (s *Server) getSettingsPage(w http.ResponseWriter, r *http.Request) error {
 	if q.err != nil {
 		return q.err
 	}
-	said := map[string]string{"retention": "The retention is saved.", "reload": "The configuration is reloaded.", "revoked": "The token is revoked."}
-	return s.showSettings(w, r, said[q.text("said")], nil)
+	said := map[string]string{"retention": "The retention is saved.", "server": "Address and mail server are saved.", "reload": "The configuration is reloaded.", "revoked": "The token is revoked."}
+	return s.showSettings(w, r, settingsView{Said: said[q.text("said")]}, nil)
 }
 
-func (s *Server) showSettings(w http.ResponseWriter, r *http.Request, said string, secret *newSecret) error {
+// showSettings completes what a handler has to say, or why it could not be done.
+func (s *Server) showSettings(w http.ResponseWriter, r *http.Request, v settingsView, failed error) error {
+	var status int
+	var err error
+	if v.Problem, status, err = refusal(failed); err != nil {
+		return err
+	}
 	found, err := s.Settings.load(r.Context())
 	if err != nil {
 		return err
 	}
+	if v.Server, err = s.Settings.row(&found.Value, s.Base); err != nil {
+		return err
+	}
 	stats := s.Journal.Stats()
-	v := settingsView{
-		Said: said, Secret: secret, Retention: newRetentionForm(found.Value.Retention), Journal: NewJournalStats(&stats), Sources: s.Sources(),
-		Verify: s.verification.view(), IsAdmin: callerOf(r).principal.Can(identity.Admin),
-		Scopes: []pair{
-			{"read", "search and look at everything"},
-			{"emit", "send events"},
-			{"forward", "send events of another Tocsin, as they are"},
-			{"admin", "everything"},
-		},
+	v.Retention, v.Journal, v.Sources = newRetentionForm(found.Value.Retention), NewJournalStats(&stats), s.Sources()
+	v.Fields = serverFields(&v.Server, v.Fields)
+	v.Verify, v.IsAdmin = s.verification.view(), callerOf(r).principal.Can(identity.Admin)
+	v.Scopes = []pair{
+		{"read", "search and look at everything"},
+		{"emit", "send events"},
+		{"forward", "send events of another Tocsin, as they are"},
+		{"admin", "everything"},
 	}
 	if v.IsAdmin {
 		tokens, err := s.Identity.ListTokens(r.Context(), 0, maxPage)
@@ -93,7 +104,7 @@ func (s *Server) showSettings(w http.ResponseWriter, r *http.Request, said strin
 			v.Tokens = append(v.Tokens, newTokenRow(t))
 		}
 	}
-	return s.render(w, r, "settings", pageView{Title: "Settings", Says: "How long events are kept, who may send them, and what is watched.", Active: "/settings", Command: "tocsin journal stats", Body: v})
+	return s.renderStatus(w, r, status, "settings", pageView{Title: "Settings", Says: "How long events are kept, who may send them, and what is watched.", Active: "/settings", Command: "tocsin journal stats", Body: v})
 }
 
 // postVerifyPage starts a verification of the journal.
@@ -259,7 +270,7 @@ func (s *Server) postTokenPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.showSettings(w, r, "", &newSecret{t.Name, pair{"Token", secret}})
+	return s.showSettings(w, r, settingsView{Secret: &newSecret{t.Name, pair{"Token", secret}}}, nil)
 }
 
 // postRevokeToken revokes a token.

@@ -62,39 +62,6 @@ func (s *Server) getSources(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, page[source.Row]{Items: s.Sources()})
 }
 
-// getSettings shows what administrators can change while the server runs.
-func (s *Server) getSettings(w http.ResponseWriter, r *http.Request) error {
-	if q := readQuery(r); q.err != nil {
-		return q.err
-	}
-	found, err := s.Settings.load(r.Context())
-	if err != nil {
-		return err
-	}
-	if found.Version > 0 {
-		w.Header().Set("ETag", etag(found.Version))
-	}
-	return writeJSON(w, http.StatusOK, found.Value)
-}
-
-// patchSettings changes settings by a merge patch (RFC 7396).
-func (s *Server) patchSettings(w http.ResponseWriter, r *http.Request) error {
-	version, err := ifMatch(r)
-	if err != nil {
-		return err
-	}
-	raw, err := readRaw(w, r)
-	if err != nil {
-		return err
-	}
-	changed, err := s.Settings.update(r.Context(), cause(r), version, func(v *stored) error { return decodeStrict(raw, v) })
-	if err != nil {
-		return preconditionOf(r, err)
-	}
-	w.Header().Set("ETag", etag(changed.Version))
-	return writeJSON(w, http.StatusOK, changed.Value)
-}
-
 // postReload reads the configuration anew. A wrong one changes nothing, and is
 // recorded.
 func (s *Server) postReload(w http.ResponseWriter, r *http.Request) error {
