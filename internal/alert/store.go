@@ -15,8 +15,8 @@ import (
 
 // Limits of what a Store keeps.
 const (
-	maxFiring    = 100_000        // alerts that fire at once
-	maxDocument  = 64 << 10       // bytes of labels and annotations of one alert
+	maxFiring    = 20_000         // alerts that fire at once; more than that nobody reads
+	maxDocument  = 32 << 10       // bytes of labels and annotations of one alert
 	keepResolved = 24 * time.Hour // Prometheus repeats an end for 15 minutes
 )
 
@@ -315,39 +315,37 @@ func scanRow(scan func(...any) error) (r Row, err error) {
 }
 
 // rowsOf reads the alerts that a query finds.
-func rowsOf(ctx context.Context, q state.Querier, where string, args ...any) ([]Row, error) {
+func rowsOf(ctx context.Context, q state.Querier, where string, args ...any) (all []Row, err error) {
+	err = each(ctx, q, func(r Row) { all = append(all, r) }, where, args...)
+	return all, err
+}
+
+func each(ctx context.Context, q state.Querier, do func(Row), where string, args ...any) error {
 	found, err := q.QueryContext(ctx, columns+where, args...)
 	if err != nil {
-		return nil, fmt.Errorf("read alerts: %w", err)
+		return fmt.Errorf("read alerts: %w", err)
 	}
 	defer found.Close()
-	var all []Row
 	for found.Next() {
 		r, err := scanRow(found.Scan)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		all = append(all, r)
+		do(r)
 	}
-	return all, found.Err()
+	return found.Err()
 }
 
 // Firing returns the alerts that fire, in the order of their fingerprints, as far
 // as they fulfil every matcher.
-func (s *Store) Firing(ctx context.Context, matchers []Matcher) ([]Row, error) {
-	all, err := rowsOf(ctx, s.State.Reader(), `WHERE firing = 1 ORDER BY fingerprint`)
-	if err != nil {
-		return nil, err
-	}
-	kept := all[:0]
-	for _, r := range all {
-		fits := true
+func (s *Store) Firing(ctx context.Context, matchers []Matcher) (all []Row, err error) {
+	err = each(ctx, s.State.Reader(), func(r Row) {
 		for _, m := range matchers {
-			fits = fits && m.Matches(r.Labels)
+			if !m.Matches(r.Labels) {
+				return
+			}
 		}
-		if fits {
-			kept = append(kept, r)
-		}
-	}
-	return kept, nil
+		all = append(all, r)
+	}, `WHERE firing = 1 ORDER BY fingerprint`)
+	return all, err
 }

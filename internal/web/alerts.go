@@ -99,9 +99,6 @@ func decodeAlerts(body []byte) ([]alert.Alert, *wrongBody) {
 	if err := json.Unmarshal(body, &posted); err != nil {
 		return nil, unreadable(plainJSON(err))
 	}
-	if posted == nil {
-		return nil, &wrongBody{lacking, "alerts in body is required"}
-	}
 	alerts := make([]alert.Alert, len(posted))
 	for n, p := range posted {
 		if p.Labels == nil {
@@ -276,7 +273,7 @@ func describeAlerts() map[string]operation {
 	labels := object{"type": "object", "additionalProperties": str}
 	when := object{"type": "string", "format": "date-time"}
 	names := object{"type": "array", "items": str}
-	posted := object{"type": "array", "items": object{"type": "object", "required": []string{"labels"}, "properties": object{
+	posted := object{"type": []string{"array", "null"}, "items": object{"type": "object", "required": []string{"labels"}, "properties": object{
 		"labels": labels, "annotations": labels, "startsAt": when, "endsAt": when, "generatorURL": object{"type": "string", "format": "uri"},
 	}}}
 	shown := object{"type": "array", "items": record("annotations endsAt fingerprint receivers startsAt status updatedAt labels", object{
