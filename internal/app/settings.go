@@ -7,13 +7,14 @@ import (
 )
 
 // settingsChanged puts settings to work that somebody has changed.
-func (a *App) settingsChanged(keep config.Retention, server config.SMTP) {
+func (a *App) settingsChanged(ctx context.Context, keep config.Retention, server config.SMTP) error {
 	a.keep.Store(&keep)
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	c := *a.current.Load()
 	c.SMTP = server
 	a.current.Store(&c)
+	a.mu.Unlock()
+	return a.notify.Defaults(ctx) // there may be a mail server now
 }
 
 // settle completes a configuration that was read anew by the settings. Where it

@@ -19,7 +19,7 @@ type Settings struct {
 	state      *state.State
 	sealer     *state.Sealer
 	configured func() *config.Config // as it was read last
-	changed    func(config.Retention, config.SMTP)
+	changed    func(context.Context, config.Retention, config.SMTP) error
 }
 
 // stored is the settings object: one document. What is nil is not set. The names
@@ -57,7 +57,7 @@ var settings = state.Collection[stored]{ //nolint:gochecknoglobals // a descript
 
 // NewSettings returns the settings: what is stored, else what the configuration
 // says. changed is called with what holds after a change.
-func NewSettings(s *state.State, sealer *state.Sealer, configured func() *config.Config, changed func(config.Retention, config.SMTP)) *Settings {
+func NewSettings(s *state.State, sealer *state.Sealer, configured func() *config.Config, changed func(context.Context, config.Retention, config.SMTP) error) *Settings {
 	return &Settings{state: s, sealer: sealer, configured: configured, changed: changed}
 }
 
@@ -179,10 +179,10 @@ func (s *Settings) update(ctx context.Context, by state.Cause, version int64, ch
 		return r, err
 	}
 	server, err := s.smtp(s.configured(), &r.Value)
-	if err == nil {
-		s.changed(keep, server)
+	if err != nil {
+		return r, err
 	}
-	return r, err
+	return r, s.changed(ctx, keep, server)
 }
 
 // member is a member of a merge patch: given, and then a value or null.

@@ -250,6 +250,22 @@ async function act(browser) {
     await page.waitForSelector("text=The retention is saved");
     return equal(await page.inputValue("input[name=short]"), "7d", "short");
   });
+  await check("act: address and mail server", async () => {
+    await page.fill("input[name='smtp.host']", "mail.example.com");
+    await page.click("button:has-text('Save address and mail')");
+    await page.waitForSelector("[role=alert]:has-text('smtp.from')");
+    const kept = await page.inputValue("input[name='smtp.host']");
+    await page.fill("input[name='smtp.from']", "tocsin@example.com");
+    await page.fill("input[name='smtp.username']", "tocsin");
+    await page.fill("input[name='smtp.password']", "a mail password");
+    await page.selectOption("select[name='smtp.tls']", "implicit");
+    await page.fill("input[name='smtp.port']", "465");
+    await page.click("button:has-text('Save address and mail')");
+    await page.waitForSelector("text=Address and mail server are saved");
+    const now = await api("GET", "/v1/settings");
+    return equal(kept, "mail.example.com", "what was typed") || equal(JSON.stringify(now.smtp), JSON.stringify({ host: "mail.example.com", port: 465, username: "tocsin", password_set: true, from: "tocsin@example.com", tls: "implicit" }), "settings") ||
+      equal(await page.inputValue("input[name='smtp.password']"), "", "the password is shown");
+  });
   await check("act: reload", async () => {
     await page.click("button:has-text('Reload the configuration')");
     await page.waitForSelector("text=The configuration is reloaded");
