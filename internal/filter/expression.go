@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
@@ -18,6 +19,7 @@ import (
 type Expression struct {
 	source  string
 	program cel.Program
+	ast     *ast.AST
 }
 
 // CompileExpression compiles an expression over an event and further variables,
@@ -49,7 +51,7 @@ func (v *Env) CompileExpression(source string, variables ...string) (*Expression
 	if err != nil {
 		return nil, &Error{Line: 1, Column: 1, Msg: err.Error()}
 	}
-	return &Expression{source: source, program: program}, nil
+	return &Expression{source: source, program: program, ast: checked.NativeRep()}, nil
 }
 
 // String is the expression's text.
@@ -62,7 +64,7 @@ func (x *Expression) String() string { return x.source }
 func (x *Expression) Eval(in *Input, variables map[string]any) (any, error) {
 	out, _, err := x.program.Eval(extended{in, variables})
 	if err != nil {
-		return nil, fmt.Errorf("expression: %w", err)
+		return nil, failureOf(x.ast, err)
 	}
 	budget := maxNodes
 	return native(out, maxDepth, &budget)

@@ -2,11 +2,13 @@ package filter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 
@@ -27,6 +29,7 @@ type Filter struct {
 	source  string
 	plan    *Node
 	program cel.Program // nil where everything matches
+	ast     *ast.AST
 }
 
 // Error is what is wrong with a filter's text. Line and Column count from 1.
@@ -41,6 +44,33 @@ func (e *Error) Error() string {
 
 // Unwrap makes the error one of class event.ErrInvalid.
 func (e *Error) Unwrap() error { return event.ErrInvalid }
+
+// EvalError is what went wrong when an expression was evaluated for an event.
+// Line and Column count from 1; 0 where the place is not known.
+type EvalError struct {
+	Line, Column int
+	Err          error
+}
+
+func (e *EvalError) Error() string {
+	if e.Line == 0 {
+		return e.Err.Error()
+	}
+	return fmt.Sprintf("line %d, column %d: %s", e.Line, e.Column, e.Err)
+}
+
+// Unwrap is what CEL says.
+func (e *EvalError) Unwrap() error { return e.Err }
+
+// failureOf finds where in an expression its evaluation has failed.
+func failureOf(from *ast.AST, err error) error {
+	failed := &EvalError{Err: err}
+	if at, ok := errors.AsType[*types.Err](err); ok && at.NodeID() != 0 {
+		place := from.SourceInfo().GetStartLocation(at.NodeID())
+		failed.Line, failed.Column = max(1, place.Line()), place.Column()+1
+	}
+	return failed
+}
 
 // Env compiles filters. One is enough for a program; it is safe for concurrent
 // use.
@@ -74,7 +104,7 @@ func (v *Env) Compile(source string) (*Filter, error) {
 	if err != nil {
 		return nil, &Error{Line: 1, Column: 1, Msg: err.Error()}
 	}
-	f.program = program
+	f.program, f.ast = program, checked.NativeRep()
 	return f, nil
 }
 
@@ -115,7 +145,7 @@ func (f *Filter) Match(in *Input) (bool, error) {
 		return true, nil
 	}
 	out, _, err := f.program.Eval(in)
-	return decided(out, err)
+	return decided(f.ast, out, err)
 }
 
 // MatchContext is Match that ends with an error when ctx does.
@@ -124,15 +154,15 @@ func (f *Filter) MatchContext(ctx context.Context, in *Input) (bool, error) {
 		return true, nil
 	}
 	out, _, err := f.program.ContextEval(ctx, in)
-	return decided(out, err)
+	return decided(f.ast, out, err)
 }
 
-func decided(out ref.Val, err error) (bool, error) {
+func decided(from *ast.AST, out ref.Val, err error) (bool, error) {
 	if err != nil {
 		if isAbsent(err) {
 			return false, nil
 		}
-		return false, fmt.Errorf("filter: %w", err)
+		return false, failureOf(from, err)
 	}
 	matched, ok := out.(types.Bool)
 	if !ok {

@@ -126,8 +126,7 @@ func (w *work) raise(r *rule, p *policy, sub *subject, what, expression string, 
 		w.suppress(r, 0, 0, "exception_folded", sub.Sequence, 1)
 		return
 	}
-	x := event.NewException(err, 1)
-	x.Frames = expressionFrame(what, err)
+	x := exceptionOf(what, err)
 	data := map[string]any{
 		"message": "Policy failed to execute: " + err.Error(), "exception": x, "expression": expression,
 		"policy": policyOf(r, p, what), "rule": model("rule", r.id.String(), r.Name), "request": requestOf(sub),
@@ -135,14 +134,20 @@ func (w *work) raise(r *rule, p *policy, sub *subject, what, expression string, 
 	w.emit("policy_exception", "rule/"+r.id.String(), data, sub.Event)
 }
 
-// expressionFrame says where in an expression it went wrong, as far as that is
-// known: a frame as other exceptions have them.
-func expressionFrame(what string, err error) []event.Frame {
-	frame := event.Frame{File: what, Line: 1, Function: "expression"}
-	if at, ok := errors.AsType[*filter.Error](err); ok {
-		frame.Line = at.Line
+// exceptionOf is the failure of an expression as an exception: its one frame says
+// where in the expression it went wrong, as far as that is known.
+func exceptionOf(what string, err error) event.Exception {
+	frame := event.Frame{File: what, Line: 1, Function: "column 1"}
+	cause := err
+	if at, ok := errors.AsType[*filter.EvalError](err); ok {
+		cause = at.Err
+		if at.Line > 0 {
+			frame.Line, frame.Function = at.Line, fmt.Sprintf("column %d", at.Column)
+		}
 	}
-	return []event.Frame{frame}
+	x := event.NewException(cause, 1)
+	x.Frames, x.Cause = []event.Frame{frame}, nil
+	return x
 }
 
 func policyOf(r *rule, p *policy, what string) map[string]any {
@@ -175,7 +180,7 @@ func (w *work) ran(r *rule, p *policy, sub *subject, passed bool, err error) {
 func (w *work) emit(t event.Type, about string, data map[string]any, because *event.Event) {
 	by := state.System()
 	if because != nil {
-		by.CausationID, by.CorrelationID, by.ClientIP = because.ID, because.CorrelationID, because.ClientIP
+		by.CausationID, by.CorrelationID, by.ClientIP = because.ID, cmpOr(because.CorrelationID, string(because.ID)), because.ClientIP
 	}
 	e, err := by.Event(w.e.n.o.Source+"/"+producer, t, about, data)
 	if err != nil {

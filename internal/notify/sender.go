@@ -253,7 +253,7 @@ func (n *Notify) writeResult(tx *state.Tx, r *result) error {
 func (n *Notify) raiseOutcome(tx *state.Tx, r *result) error {
 	by := state.System()
 	if r.event != nil {
-		by.CausationID, by.CorrelationID = r.event.ID, r.event.CorrelationID
+		by.CausationID, by.CorrelationID = r.event.ID, cmpOr(r.event.CorrelationID, string(r.event.ID))
 	}
 	about := "transport/" + r.d.Transport.String()
 	raise := func(t event.Type, data any) error {
@@ -269,10 +269,8 @@ func (n *Notify) raiseOutcome(tx *state.Tx, r *result) error {
 		})
 	}
 	if m, ok := errors.AsType[*transport.MappingError](r.err); ok {
-		x := event.NewException(m.Err, 1)
-		x.Frames = expressionFrame(m.Part, m.Err)
 		if err := raise("property_mapping_exception", map[string]any{
-			"message": "Failed to execute property mapping: " + m.Error(), "expression": m.Expression, "exception": x,
+			"message": "Failed to execute property mapping: " + m.Error(), "expression": m.Expression, "exception": exceptionOf(m.Part, m.Err),
 			"mapping": model("transport", r.d.Transport.String(), r.way.Value.Name+": "+m.Part),
 		}); err != nil {
 			return err
