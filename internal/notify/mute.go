@@ -46,13 +46,18 @@ func (n *Notify) Unsubscribe(ctx context.Context, by state.Cause, of string) (st
 		return "", err
 	}
 	err = n.o.State.Write(ctx, by, func(tx *state.Tx) error {
-		_, err := mutes.Insert(tx, mute{r.ID.String(), user})
-		if errors.Is(err, event.ErrConflict) {
-			return nil // already done
-		}
-		return err
+		return putMute(tx, mute{r.ID.String(), user})
 	})
 	return r.Value.Name, err
+}
+
+// putMute stores a mute, once.
+func putMute(tx *state.Tx, m mute) error {
+	_, err := mutes.Find(tx.Context(), tx, "of", m.Rule+"/"+m.User)
+	if errors.Is(err, event.ErrNotFound) {
+		_, err = mutes.Insert(tx, m)
+	}
+	return err
 }
 
 // UnsubscribeFrom names the rule of a link, for the page that asks.
