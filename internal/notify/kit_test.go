@@ -240,7 +240,7 @@ func (s *sink) all() []sunk {
 // webhook stores a transport to a URL.
 func (k *kit) webhook(name, url string, more ...func(*TransportInput)) state.ObjectID {
 	k.t.Helper()
-	settings, err := json.Marshal(map[string]string{"url": url})
+	settings, err := json.Marshal(map[string]string{"url": url, "format": "cloudevents"})
 	if err != nil {
 		k.t.Fatal(err)
 	}

@@ -228,7 +228,7 @@ func (s *sender) note(ctx context.Context, failed context.CancelCauseFunc) {
 			s.n.o.Metrics.Attempted(r.way.Value.Name, r.state)
 			r.done <- struct{}{}
 		}
-		s.n.announce()
+		s.n.touch() // there is a next attempt to be planned
 	}
 }
 
