@@ -127,7 +127,7 @@ async function map(browser) {
   const from = async (id, ip, type, more) => emit({ id, type, clientip: ip, ...more });
   for (let i = 0; i < 3; i++) await from("berlin-" + i, "192.0.2." + (i + 1), "com.example.door");
   await from("berlin-x", "192.0.2.9", "com.example.window");
-  await from("nowhere", "198.51.100.1", "com.example.door");
+  await from("nowhere", "203.0.113.9", "com.example.door");
   const [context, page, bad] = await fresh(browser);
   await signIn(page);
   const titles = () => page.locator("svg.world .place title").allTextContents();
