@@ -134,7 +134,7 @@ func (a *Alert) Event(resolved bool, d Details) (event.Event, error) {
 	e := event.Event{
 		Source: d.Source, Type: Fired, Subject: "alert/" + fingerprint, Time: a.StartsAt.UTC(), DataContentType: "application/json",
 		Severity: a.Severity(), AuthType: "system", AuthName: d.Sender, Host: a.host(),
-		CorrelationID: fingerprint + "-" + a.start(),
+		CorrelationID: fingerprint + "-" + a.start(), CausationID: a.cause(),
 	}
 	if resolved {
 		e.Type, e.Severity, e.Time = Resolved, event.Notice, a.EndsAt.UTC()
@@ -146,6 +146,19 @@ func (a *Alert) Event(resolved bool, d Details) (event.Event, error) {
 	}
 	e.Data = body
 	return e, nil
+}
+
+// causeAnnotation names the event of ours that an alert was made of, as our own
+// transport to Alertmanager writes it.
+const causeAnnotation = "tocsin_event_id"
+
+// cause is the event that an alert was made of, where it is one that we have sent:
+// a chain of such alerts, each the cause of the next, is cut like any other.
+func (a *Alert) cause() string {
+	if id := a.Annotations[causeAnnotation]; len(id) <= 128 && isPrintable(id) {
+		return id
+	}
+	return ""
 }
 
 // start is the time at which it began, for ids.

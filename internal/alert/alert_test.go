@@ -152,7 +152,7 @@ func TestEvents(t *testing.T) {
 	b := open(t, t.TempDir())
 	a := Alert{
 		Labels:      map[string]string{"alertname": "Disk", "severity": "Warning", "instance": "[2001:db8::1]:9100", "empty": ""},
-		Annotations: map[string]string{"summary": "almost full"}, StartsAt: time.Now(), EndsAt: time.Now().Add(time.Hour), GeneratorURL: "http://p/graph",
+		Annotations: map[string]string{"summary": "almost full", "tocsin_event_id": "0192-cause"}, StartsAt: time.Now(), EndsAt: time.Now().Add(time.Hour), GeneratorURL: "http://p/graph",
 	}
 	b.put(a)
 	if err := b.end(t.Context(), time.Now().Add(2*time.Hour)); err != nil {
@@ -164,7 +164,7 @@ func TestEvents(t *testing.T) {
 	}
 	fired, over := rows[0].Event, rows[1].Event
 	if fired.AuthName != "prom" || fired.AuthType != "api_key" || fired.ClientIP != "192.0.2.1" || fired.Severity != event.Warn || fired.Host != "2001:db8::1" ||
-		over.AuthType != "system" || over.Severity != event.Notice || fired.CorrelationID == "" || fired.CorrelationID != over.CorrelationID || fired.Subject != over.Subject || fired.ID == over.ID {
+		over.AuthType != "system" || over.Severity != event.Notice || fired.CorrelationID == "" || fired.CorrelationID != over.CorrelationID || fired.CausationID != "0192-cause" || fired.Subject != over.Subject || fired.ID == over.ID {
 		t.Errorf("%+v\n%+v", fired, over)
 	}
 	if !strings.Contains(string(fired.Data), `"summary":"almost full"`) || strings.Contains(string(fired.Data), "empty") {

@@ -420,3 +420,32 @@ receivers: [{name: tocsin, webhook_configs: [{url: "`+proxy.URL+`", send_resolve
 		t.Errorf("recorded: %v", types)
 	}
 }
+
+// A rule that sends alerts to where they come from makes a chain that ends.
+func TestAlertLoop(t *testing.T) {
+	t.Parallel()
+	s := start(t, "egress: {allow: [127.0.0.0/8]}")
+	way := parse[object](t, s.post("/v1/transports", jsonMedia, `{"name":"back","mode":"alertmanager","settings":{"url":"`+s.url+`","token":"`+s.newToken("back", "emit")+`"}}`).body)
+	if r := s.post("/v1/rules", jsonMedia, `{"name":"loop","enabled":true,"types":["alert"],"severity":"info","transports":["`+text(way["id"])+`"]}`); r.status != http.StatusCreated {
+		t.Fatalf("%d %s", r.status, r.body)
+	}
+	if r := s.post("/api/v2/alerts", jsonMedia, `[{"labels":{"alertname":"first"}}]`); r.status != http.StatusOK {
+		t.Fatalf("%d %s", r.status, r.body)
+	}
+	alerts := func() int { return len(s.find("filter", `type == "alert"`, "limit", "1000").Events) }
+	eventually(t, "the alert comes back", func() bool { return alerts() > 1 })
+	before, since := 0, time.Now()
+	eventually(t, "the chain ends", func() bool {
+		if n := alerts(); n != before {
+			before, since = n, time.Now()
+		}
+		return time.Since(since) > 3*time.Second
+	})
+	if before > 9 {
+		t.Errorf("%d alerts were recorded", before)
+	}
+	deepest := s.find("filter", `type == "alert"`, "limit", "1").Events[0]
+	if deepest["causationid"] == nil || deepest["causationdepth"] == nil {
+		t.Errorf("%v", deepest)
+	}
+}

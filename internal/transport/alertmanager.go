@@ -74,6 +74,10 @@ func newAlertmanager(s alertmanagerSettings, env *Env) (Transport, error) {
 	return t, nil
 }
 
+// eventAnnotation names the event that an alert is made of, so that one that
+// comes back is known for what it is: an effect of that event.
+const eventAnnotation = "tocsin_event_id"
+
 // alert is one alert of v2.
 type alert struct {
 	Labels       map[string]string `json:"labels"`
@@ -106,7 +110,7 @@ func (t *alertmanager) alert(m *Message, now time.Time) alert {
 	maps.Copy(labels, t.s.Labels)
 	a := alert{
 		Labels: labels, StartsAt: e.Time.UTC(), GeneratorURL: m.Link,
-		Annotations: map[string]string{"summary": oneLine(m.Title), "description": clean(m.Text)},
+		Annotations: map[string]string{"summary": oneLine(m.Title), "description": clean(m.Text), eventAnnotation: clean(string(e.ID))},
 	}
 	switch {
 	case m.Resolved:

@@ -104,7 +104,7 @@ func TestRealAlertmanager(t *testing.T) {
 			t.Errorf("label %s is %q, want %q", name, got.Labels[name], value)
 		}
 	}
-	if got.Annotations["description"] != m.Text || got.GeneratorURL != m.Link || got.EndsAt.Before(time.Now().Add(50*time.Minute)) || got.StartsAt.Sub(m.Event.Time).Abs() > time.Second {
+	if got.Annotations["description"] != m.Text || got.Annotations["tocsin_event_id"] != string(m.Event.ID) || got.GeneratorURL != m.Link || got.EndsAt.Before(time.Now().Add(50*time.Minute)) || got.StartsAt.Sub(m.Event.Time).Abs() > time.Second {
 		t.Errorf("alert: %+v", got)
 	}
 	m.Resolved = true
