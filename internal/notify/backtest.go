@@ -117,14 +117,14 @@ func (n *Notify) TestRuleWithin(ctx context.Context, r Rule, since time.Time, mo
 // recording never go back.
 func (n *Notify) before(ctx context.Context, since time.Time) (event.Seq, error) {
 	var failed error
-	at := sort.Search(int(n.o.Journal.Last()), func(i int) bool { //nolint:gosec // no journal has 2^63 events
-		next, err := n.o.Journal.After(ctx, event.Seq(i), 1) //nolint:gosec // likewise
+	at := sort.Search(int(n.o.Journal.Last()), func(i int) bool {
+		next, err := n.o.Journal.After(ctx, event.Seq(i), 1)
 		if err != nil {
 			failed = err
 		}
 		return err != nil || len(next) == 0 || next[0].Recorded >= since.UnixNano()
 	})
-	return event.Seq(at), failed //nolint:gosec // likewise
+	return event.Seq(at), failed
 }
 
 // stepOf cuts a time into some 24 to 62 whole steps.
@@ -134,8 +134,11 @@ func stepOf(d time.Duration) time.Duration {
 			return step
 		}
 	}
-	const day = 24 * time.Hour
-	return (d/(62*day) + 1) * day
+	step := 24 * time.Hour
+	for d > 62*step {
+		step += 24 * time.Hour
+	}
+	return step
 }
 
 // backTest runs a rule's cells over what was.

@@ -1,28 +1,36 @@
-// The search box completes, and a range of the graph can be dragged.
+// Boxes of filters complete, and a range of the graph can be dragged.
 "use strict";
 (() => {
-  const box = document.getElementById("search");
-  if (box && !box.hasAttribute("data-plain")) complete(box);
+  let boxes = 0;
+  const begin = () => {
+    for (const box of document.querySelectorAll("#search:not([data-plain]), [data-complete]")) {
+      if (!box.hasAttribute("aria-autocomplete")) complete(box, boxes++);
+    }
+  };
+  begin();
+  document.addEventListener("htmx:afterSettle", begin);
   for (const svg of document.querySelectorAll(".graph > svg[data-step]")) drag(svg);
 
-  function complete(input) {
+  function complete(input, n) {
+    const single = input.tagName === "INPUT"; // a text of several lines is no combobox
     const list = document.createElement("ul");
     list.className = "suggest";
-    list.id = "suggest";
+    list.id = n ? "suggest-of-" + n : "suggest";
     list.setAttribute("role", "listbox");
     list.setAttribute("aria-label", "Suggestions");
     list.hidden = true;
     input.after(list);
-    input.setAttribute("role", "combobox");
+    if (single) input.setAttribute("role", "combobox");
     input.setAttribute("aria-autocomplete", "list");
-    input.setAttribute("aria-controls", "suggest");
-    input.setAttribute("aria-expanded", "false");
+    input.setAttribute("aria-controls", list.id);
+    const expanded = (yes) => { if (single) input.setAttribute("aria-expanded", String(yes)); };
+    expanded(false);
     let token = "", at = -1, asked = 0, timer = 0;
 
     const hide = () => {
       list.hidden = true;
       at = -1;
-      input.setAttribute("aria-expanded", "false");
+      expanded(false);
       input.removeAttribute("aria-activedescendant");
     };
     const mark = (n) => {
@@ -36,6 +44,7 @@
       const caret = input.selectionStart;
       const from = caret - token.length;
       input.setRangeText(li.dataset.text, from, caret, "end");
+      input.dispatchEvent(new Event("input", { bubbles: true }));
       hide();
       input.focus();
       ask();
@@ -53,7 +62,7 @@
       token = got.token;
       list.replaceChildren(...got.items.map((item, i) => {
         const li = document.createElement("li");
-        li.id = "suggest-" + i;
+        li.id = list.id + "-" + i;
         li.setAttribute("role", "option");
         li.dataset.text = item.text;
         const name = document.createElement("bdi");
@@ -65,7 +74,7 @@
         return li;
       }));
       list.hidden = got.items.length === 0;
-      input.setAttribute("aria-expanded", String(!list.hidden));
+      expanded(!list.hidden);
       mark(-1);
     };
     input.addEventListener("input", () => {
@@ -74,7 +83,7 @@
     });
     input.addEventListener("blur", hide);
     input.addEventListener("keydown", (ev) => {
-      if (ev.key === "ArrowDown" && list.hidden) return void ask();
+      if (ev.key === "ArrowDown" && list.hidden && !input.value.includes("\n")) return void ask();
       if (list.hidden) return;
       if (ev.key === "ArrowDown") mark((at + 1) % list.children.length);
       else if (ev.key === "ArrowUp") mark((at + list.children.length - (at < 0 ? 0 : 1)) % list.children.length);
