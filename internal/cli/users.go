@@ -72,12 +72,16 @@ func (k *client) userPath(ctx context.Context, name string) (string, error) {
 
 // each reads a list of the API, page by page.
 func each[T any](ctx context.Context, k *client, path string, do func(T)) error {
+	join := "?"
+	if strings.Contains(path, "?") {
+		join = "&"
+	}
 	for cursor := ""; ; {
 		var page struct {
 			Items []T     `json:"items"`
 			Next  *string `json:"next"`
 		}
-		if err := k.call(ctx, http.MethodGet, path+"?limit=1000&cursor="+url.QueryEscape(cursor), nil, &page); err != nil {
+		if err := k.call(ctx, http.MethodGet, path+join+"limit=1000&cursor="+url.QueryEscape(cursor), nil, &page); err != nil {
 			return err
 		}
 		for _, item := range page.Items {

@@ -144,7 +144,7 @@ func (s *Server) revealSettings(r *http.Request, id state.ObjectID, password str
 
 // getModes lists the ways of telling, with their settings.
 func (s *Server) getModes(w http.ResponseWriter, r *http.Request) error {
-	if q := readQuery(r); q.err != nil {
+	if q := readQuery(r, "limit", "cursor"); q.err != nil {
 		return q.err
 	}
 	return writeJSON(w, http.StatusOK, map[string]any{"items": notify.Modes(), "next": nil})
