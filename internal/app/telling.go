@@ -24,7 +24,7 @@ func (a *App) openNotify(ctx context.Context, key state.Key, filters *filter.Env
 	return notify.New(ctx, notify.Options{
 		State: a.state, Journal: a.journal, Catalog: a.catalog, Filters: filters, Key: key, Directory: directory{a.identity}, Egress: a.egress,
 		SMTP: func() config.SMTP { return a.current.Load().SMTP }, Source: c.PublicURL, PublicURL: c.PublicURL, Host: a.host, Version: a.o.Version,
-		Helper: []string{self, "shoutrrr"}, Owner: a.host + "/" + string(event.NewID()), Metrics: a.metrics,
+		Helper: []string{self, "shoutrrr"}, Owner: a.host + ":" + c.Data, Metrics: a.metrics,
 		Lag: func(n uint64) { a.metrics.Lag("notify", n) }, Logger: a.log.With("component", "notify"),
 	})
 }

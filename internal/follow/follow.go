@@ -59,7 +59,7 @@ type Options struct {
 const (
 	batch = 1000 // events handled at once
 	// lease is how long a node that has gone leaves the work undone.
-	lease = 15 * time.Second
+	lease = 30 * time.Second
 	// idle is how often a cursor is stored behind which nothing came of events.
 	idle = time.Second
 	// longest wait after a failure.

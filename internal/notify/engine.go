@@ -208,7 +208,7 @@ func (w *work) stir(r *rule, group, shown string, persons []state.ObjectID, happ
 	if err != nil {
 		return err
 	}
-	if m.Shown == "" {
+	if happened != nil {
 		m.Shown, m.Persons = shown, persons
 	}
 	for _, t := range r.step(&m.cell, happened, now.UnixNano()) {

@@ -16,7 +16,7 @@ import (
 
 const (
 	// senderLease is how long a node that has gone leaves messages unsent.
-	senderLease = 15 * time.Second
+	senderLease = 30 * time.Second
 	// lookEvery is how often the ledger is searched for what other nodes queued.
 	lookEvery = 2 * time.Second
 	// chunk is how many messages to one destination may be sent and not noted yet:
