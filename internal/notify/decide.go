@@ -176,12 +176,19 @@ func (w *work) ran(r *rule, p *policy, sub *subject, passed bool, err error) {
 	}, sub.Event)
 }
 
+// causedBy is the cause of what telling raises because of an event; nil where
+// there is none.
+func causedBy(e *event.Event) state.Cause {
+	by := state.System()
+	if e != nil {
+		by.CausationID, by.CorrelationID, by.ClientIP, by.Brand = e.ID, cmpOr(e.CorrelationID, string(e.ID)), e.ClientIP, e.Brand
+	}
+	return by
+}
+
 // emit notes an event that the batch raises.
 func (w *work) emit(t event.Type, about string, data map[string]any, because *event.Event) {
-	by := state.System()
-	if because != nil {
-		by.CausationID, by.CorrelationID, by.ClientIP = because.ID, cmpOr(because.CorrelationID, string(because.ID)), because.ClientIP
-	}
+	by := causedBy(because)
 	e, err := by.Event(w.e.n.o.Source+"/"+producer, t, about, data)
 	if err != nil {
 		w.e.n.o.Logger.WarnContext(w.ctx, "notify: an event can't be raised", "type", t, "err", err)

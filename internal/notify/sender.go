@@ -251,10 +251,7 @@ func (n *Notify) writeResult(tx *state.Tx, r *result) error {
 
 // raiseOutcome raises what an attempt leaves on record.
 func (n *Notify) raiseOutcome(tx *state.Tx, r *result) error {
-	by := state.System()
-	if r.event != nil {
-		by.CausationID, by.CorrelationID = r.event.ID, cmpOr(r.event.CorrelationID, string(r.event.ID))
-	}
+	by := causedBy(r.event)
 	about := "transport/" + r.d.Transport.String()
 	raise := func(t event.Type, data any) error {
 		e, err := by.Event(n.o.Source+"/"+producer, t, about, data)
