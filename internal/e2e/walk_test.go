@@ -48,6 +48,11 @@ func TestEveryWriteIsRecorded(t *testing.T) {
 		{"/v1/brands", `{"name":"a"}`, `{"name":"b"}`, `{"name":"c"}`},
 		{"/v1/groups", `{"name":"a"}`, `{"name":"b"}`, `{"name":"c"}`},
 		{"/v1/roles", `{"name":"auditor","scopes":["read"]}`, `{"name":"auditors","scopes":["read"]}`, `{"scopes":["read","emit"]}`},
+		{"/v1/rules", `{"name":"a"}`, `{"name":"b"}`, `{"name":"c"}`},
+		{"/v1/policies", `{"name":"a","expression":"true"}`, `{"name":"b","expression":"true"}`, `{"name":"c"}`},
+		{"/v1/transports", `{"name":"a","mode":"inbox"}`, `{"name":"b","mode":"inbox"}`, `{"name":"c"}`},
+		{"/v1/silences", `{"filter":"false","expires_at":"2999-01-01T00:00:00Z"}`, `{"filter":"false","expires_at":"2998-01-01T00:00:00Z"}`, `{"comment":"c"}`},
+		{"/v1/templates", `{"type":"a","text":"a"}`, `{"type":"a","text":"b"}`, `{"title":"c"}`},
 	} {
 		w.call("POST "+c.path, c.path, jsonMedia, c.one)
 		w.call("PUT "+c.path+"/{id}", c.path, jsonMedia, c.two)
@@ -64,6 +69,7 @@ func TestEveryWriteIsRecorded(t *testing.T) {
 	w.call("POST /v1/invitations/accept", "", jsonMedia, `{"token":"`+invited+`","username":"bob","name":"Bob","password":"`+password+`"}`)
 	w.call("POST /v1/invitations", "invitation", jsonMedia, `{"email":"eve@example.com","access_level":"viewer"}`)
 	w.call("DELETE /v1/invitations/{id}", "invitation", "", "")
+	w.telling()
 	w.users(patch)
 	w.auth()
 
@@ -86,6 +92,12 @@ var unrecorded = map[string]string{
 	"POST /v1/auth/password-reset":         "without a mail server nothing happens: TestIdentityMail",
 	"POST /v1/auth/verify-email":           "needs a mail: TestIdentityMail",
 	"POST /v1/auth/password-reset/confirm": "needs a mail: TestIdentityMail",
+	"POST /v1/rules/explain":               "it only reads",
+	"POST /v1/rules/backtest":              "it only reads",
+	"POST /v1/templates/preview":           "it only reads",
+	"POST /v1/transports/{id}/test":        "it sends a message and changes nothing",
+	"POST /v1/inbox/seen":                  "whether somebody has read their own messages is nobody else's business",
+	"POST /v1/inbox/{id}/seen":             "likewise",
 }
 
 type walk struct {
@@ -129,7 +141,7 @@ func (w *walk) record(route, method, path, media, body string) {
 	for _, e := range found.Events {
 		d, _ := e["data"].(object)
 		request, _ := d["http_request"].(object)
-		if request["path"] == path && request["method"] == method || strings.HasPrefix(text(e["type"]), "user.") || e["source"] == "urn:test" || e["type"] == "alert" {
+		if request["path"] == path && request["method"] == method || strings.HasPrefix(text(e["type"]), "user.") || e["source"] == "urn:test" || e["type"] == "alert" || strings.HasPrefix(text(e["type"]), "notification.") {
 			return
 		}
 	}
@@ -182,6 +194,24 @@ func (w *walk) sub(route, id string) {
 	method, path, _ := strings.Cut(route, " ")
 	path = strings.Replace(path, "{id}", w.ids["user"], 1)
 	w.record(route, method, path[:strings.LastIndex(path, "/")+1]+id, "", "")
+}
+
+// telling walks what is done to the ledger, and to the secrets of transports.
+func (w *walk) telling() {
+	w.t.Helper()
+	w.call("POST /v1/transports", "hook", jsonMedia, `{"name":"hook","mode":"webhook","settings":{"url":"http://127.0.0.1:1/"}}`) // refused: loopback
+	w.call("POST /v1/transports/{id}/reveal", "hook", jsonMedia, `{"password":"`+password+`"}`)
+	w.call("POST /v1/rules", "told", jsonMedia, `{"name":"told","types":["told"],"transports":["`+w.ids["hook"]+`"]}`)
+	w.emit(eventMedia, anEvent("told", "type", "told"))
+	var dead []object
+	eventually(w.t, "the message is dead", func() bool {
+		dead = parse[struct{ Items []object }](w.t, w.get("/v1/deliveries?state=dead").body).Items
+		return len(dead) == 1
+	})
+	w.ids["delivery"] = text(dead[0]["id"])
+	w.call("POST /v1/deliveries/{id}/acknowledge", "delivery", "", "")
+	w.call("POST /v1/deliveries/{id}/replay", "delivery", "", "")
+	w.call("POST /v1/deliveries/replay", "", jsonMedia, `{"state":"dead"}`)
 }
 
 // auth walks signing in and out.
