@@ -155,9 +155,9 @@ func (s *Server) postReplay(w http.ResponseWriter, r *http.Request) error {
 // postReplayAll sends all deliveries again that a query names.
 func (s *Server) postReplayAll(w http.ResponseWriter, r *http.Request) error {
 	var in struct {
-		Rule      string  `json:"rule"`
-		Transport string  `json:"transport"`
-		State     string  `json:"state"`
+		Rule      string      `json:"rule"`
+		Transport string      `json:"transport"`
+		State     string      `json:"state"`
 		Sequence  anySequence `json:"sequence"`
 	}
 	if err := readJSON(w, r, &in); err != nil {

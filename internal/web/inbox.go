@@ -92,7 +92,9 @@ func (s *Server) postSeen(w http.ResponseWriter, r *http.Request) error {
 }
 
 // postAllSeen notes that the caller has seen all messages.
-func (s *Server) postAllSeen(w http.ResponseWriter, r *http.Request) error { return s.markSeen(w, r, 0) }
+func (s *Server) postAllSeen(w http.ResponseWriter, r *http.Request) error {
+	return s.markSeen(w, r, 0)
+}
 
 func (s *Server) markSeen(w http.ResponseWriter, r *http.Request, id state.ObjectID) error {
 	user, err := ownInbox(r)

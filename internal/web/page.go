@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"embed"
 	"errors"
 	"fmt"
@@ -38,6 +39,7 @@ type pages struct {
 
 func newPages() *pages {
 	p := &pages{byName: map[string]*template.Template{}, guard: http.NewCrossOriginProtection()}
+	p.guard.AddInsecureBypassPattern("POST " + unsubscribePath) // what its link says is signed, and no session is used
 	shared := template.New("").Funcs(template.FuncMap{
 		"exact": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 MST") },
 		"iso":   func(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") },
@@ -91,18 +93,30 @@ type pageView struct {
 type navEntry struct {
 	Text, Href, Key string
 	On              bool
+	Inbox           bool
+	New             int // messages of the inbox that were not seen
 }
 
 // navigation is what of pageTable somebody may open.
 func (s *Server) navigation(p *identity.Principal, active string) []navEntry {
 	var all []navEntry
 	for _, r := range s.pageTable() {
-		if r.nav != "" && p.Can(r.scope) {
+		if r.nav != "" && (r.scope == known || p.Can(r.scope)) {
 			path := strings.TrimSuffix(strings.TrimPrefix(r.pattern, "GET "), "{$}")
-			all = append(all, navEntry{r.nav, path, r.key, path == active})
+			all = append(all, navEntry{Text: r.nav, Href: path, Key: r.key, On: path == active, Inbox: path == "/inbox"})
 		}
 	}
 	return all
+}
+
+// countNew puts the number of new messages beside the inbox.
+func (s *Server) countNew(ctx context.Context, p *identity.Principal, nav []navEntry) (err error) {
+	for i := range nav {
+		if nav[i].Inbox && err == nil {
+			nav[i].New, err = s.Notify.Unseen(ctx, p.User)
+		}
+	}
+	return err
 }
 
 // page wraps a handler of pages: a visitor without a session is asked to sign in,
@@ -159,6 +173,9 @@ func (s *Server) renderStatus(w http.ResponseWriter, r *http.Request, status int
 	}
 	if p := callerOf(r).principal; p != nil {
 		v.User, v.ActsAs, v.Nav = p.Name, p.ActsAs, s.navigation(p, v.Active)
+		if err := s.countNew(r.Context(), p, v.Nav); err != nil {
+			return err
+		}
 	}
 	if v.User == "" {
 		v.SignInBy = s.Identity.Providers()

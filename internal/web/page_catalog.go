@@ -104,6 +104,7 @@ type typeView struct {
 	Schema, Events, Edit string
 	Emit                 pair
 	Example, ExampleSays string
+	Words                wordsView
 }
 
 type badge struct{ Tone, Text string }
@@ -132,42 +133,60 @@ func (s *Server) getTypePage(w http.ResponseWriter, r *http.Request) error {
 	if v.Example, v.ExampleSays, err = s.example(r.Context(), &e); err != nil {
 		return err
 	}
+	words, own, err := s.Notify.TemplateOf(r.Context(), e.Type)
+	if err != nil {
+		return err
+	}
+	v.Words = wordsView{Own: own, Title: plain(words.Value.Title), Text: plain(words.Value.Text)}
 	if e.Version > 0 && callerOf(r).principal.Can(identity.Admin) {
 		v.Edit = "/catalog/" + string(e.Type) + "/edit"
 	}
 	return s.render(w, r, "type", pageView{Title: string(e.Type), Says: plain(e.Description + " " + e.Fires), Active: "/catalog", Command: "tocsin catalog " + string(e.Type), Body: v})
 }
 
-// example is the newest event of a type; where there is none, what its catalog
-// entry says that one looks like.
-func (s *Server) example(ctx context.Context, e *catalog.Entry) (text, says string, err error) {
-	f, err := s.Filters.Compile(equals("type", string(e.Type)))
+// newest is the newest event of a type; nil where there is none.
+func (s *Server) newest(ctx context.Context, t event.Type) (*segment.Hit, error) {
+	f, err := s.Filters.Compile(equals("type", string(t)))
 	if err != nil {
-		return "", "", err
+		return nil, err
 	}
 	found, err := s.Journal.Search(ctx, &segment.Query{
 		Since: math.MinInt64, Until: math.MaxInt64, Limit: 1, Transient: true, Plan: f.Plan(), Match: f.MatchEvent, Deadline: time.Now().Add(time.Second),
 	})
+	if err != nil || len(found.Hits) == 0 {
+		return nil, err
+	}
+	return &found.Hits[0], nil
+}
+
+// example is the newest event of a type; where there is none, what its catalog
+// entry says that one looks like.
+func (s *Server) example(ctx context.Context, e *catalog.Entry) (text, says string, err error) {
+	h, err := s.newest(ctx, e.Type)
 	if err != nil {
 		return "", "", err
 	}
-	if len(found.Hits) == 1 {
-		h := &found.Hits[0]
+	if h != nil {
 		return shownJSON(event.InsertRecorded(nil, h.Body, h.Seq, time.Unix(0, h.Recorded))), "The newest one that was recorded.", nil
 	}
+	made, err := s.madeUp(e)
+	if err != nil {
+		return "", "", err
+	}
+	return shownJSON(made.AppendJSON(nil)), "Made from the fields: none was recorded yet.", nil
+}
+
+// madeUp is an event as a catalog entry says that one looks like.
+func (s *Server) madeUp(e *catalog.Entry) (event.Event, error) {
 	data := map[string]any{}
 	for _, f := range e.Fields {
 		data[f.Name] = exampleValue(f.Type)
 	}
 	raw, err := json.Marshal(data)
-	if err != nil {
-		return "", "", err
-	}
-	made := event.Event{
+	return event.Event{
 		ID: "example", Source: s.Base + "/" + e.Producer, Type: e.Type, Kind: e.Kind, Severity: e.Severity, Time: time.Now().UTC().Truncate(time.Second),
 		DataContentType: "application/json", Data: raw,
-	}
-	return shownJSON(made.AppendJSON(nil)), "Made from the fields: none was recorded yet.", nil
+	}, err
 }
 
 func exampleValue(t catalog.FieldType) any {

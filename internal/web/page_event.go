@@ -84,6 +84,7 @@ func (s *Server) getEventPage(w http.ResponseWriter, r *http.Request) error {
 	if entry, ok := s.Catalog.Get(e.Type); ok {
 		v.Description = plain(entry.Description)
 	}
+	v.Links = append(v.Links, link{Text: "what was told of it", Href: deliveryFilter{Sequence: row.Seq}.href("/deliveries")}, link{Text: "silence events like this", Href: silenceHref(e)})
 	if seq > s.Journal.First() {
 		v.OlderOne = "/events/" + seqText(seq-1)
 	}
