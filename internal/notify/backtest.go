@@ -74,17 +74,7 @@ func (n *Notify) TestRuleWithin(ctx context.Context, r Rule, since time.Time, mo
 		return b, err
 	}
 	t := backTest{n: n, BackTest: &b, rule: c, set: s, cells: map[string]*remembered{}, seen: b.Since}
-	plan := &filter.Node{Op: filter.OpAnd, Kids: []*filter.Node{c.filter.Plan()}}
-	if len(c.Types) > 0 {
-		either := &filter.Node{Op: filter.OpOr}
-		for _, p := range c.Types {
-			either.Kids = append(either.Kids, &filter.Node{Op: filter.OpGlob, Column: filter.ColumnType, Values: []string{p}})
-		}
-		plan.Kids = append(plan.Kids, either)
-	}
-	if c.least > 0 {
-		plan.Kids = append(plan.Kids, &filter.Node{Op: filter.OpSeverity, Min: int64(c.least), Max: 24})
-	}
+	plan := c.wanted()
 	q := segment.Query{Plan: plan, Match: func(e *event.Event) (bool, error) { return true, nil }, Ascending: true, Limit: backTestPage, Transient: true, Deadline: deadline}
 	if q.Above, err = n.before(ctx, since); err != nil {
 		return b, err
@@ -111,6 +101,30 @@ func (n *Notify) TestRuleWithin(ctx context.Context, r Rule, since time.Time, mo
 	}
 	t.tick(b.Until)
 	return b, nil
+}
+
+// wanted are the events that a back-test must look at.
+func (r *rule) wanted() *filter.Node {
+	plan := &filter.Node{Op: filter.OpAnd, Kids: []*filter.Node{r.filter.Plan()}}
+	if len(r.Types) > 0 {
+		plan.Kids = append(plan.Kids, ofTypes(r.Types))
+	}
+	if r.least > 0 {
+		plan.Kids = append(plan.Kids, &filter.Node{Op: filter.OpSeverity, Min: int64(r.least), Max: 24})
+	}
+	if r.resolve == nil {
+		return plan
+	}
+	ends := &filter.Node{Op: filter.OpAnd, Kids: []*filter.Node{ofTypes(r.Resolve.Types), r.resolve.Plan()}}
+	return &filter.Node{Op: filter.OpOr, Kids: []*filter.Node{plan, ends}}
+}
+
+func ofTypes(patterns []string) *filter.Node {
+	either := &filter.Node{Op: filter.OpOr}
+	for _, p := range patterns {
+		either.Kids = append(either.Kids, &filter.Node{Op: filter.OpGlob, Column: filter.ColumnType, Values: []string{p}})
+	}
+	return either
 }
 
 // before is the last sequence that was recorded before a time. Times of
@@ -177,6 +191,7 @@ func (t *backTest) event(ctx context.Context, hit *segment.Hit) error {
 	t.seen = e.RecordedTime.UTC()
 	t.tick(e.RecordedTime)
 	sub := newSubject(&e)
+	t.end(sub)
 	if t.n.isOwn(&e) && isSilent(e.Type) || !t.rule.fitsType(e.Type) || e.Severity < t.rule.least || t.set.transient(e.Type) && !slices.Contains(t.rule.Types, string(e.Type)) {
 		return nil
 	}
@@ -211,6 +226,27 @@ func (t *backTest) event(ctx context.Context, hit *segment.Hit) error {
 		t.tell(said, c.Shown, c.Persons, sub)
 	}
 	return nil
+}
+
+// end lets an event end what was told of its group.
+func (t *backTest) end(sub *subject) {
+	if t.rule.resolve == nil || !slices.ContainsFunc(t.rule.Resolve.Types, func(p string) bool { return filter.Glob(p, string(sub.Type)) }) {
+		return
+	}
+	if matched, err := t.rule.resolve.Match(sub.input()); !matched || err != nil {
+		return
+	}
+	persons, _ := t.rule.audience.ofEvent(t.set.people, sub) // who is not known is in no group
+	key, _ := t.rule.group(sub, persons)
+	c := t.cells[key]
+	if c == nil {
+		return
+	}
+	w := work{e: &engine{n: t.n}, set: t.set}
+	because := w.line(sub)
+	for _, said := range t.rule.resolved(&c.cell, &because, sub.RecordedTime.UnixNano()) {
+		t.tell(said, c.Shown, c.Persons, nil)
+	}
 }
 
 // tick lets time pass for all cells.

@@ -25,6 +25,8 @@ type cell struct {
 	Worst event.Severity `json:"worst,omitempty"`
 	Flush int64          `json:"flush,omitempty"` // when they are told
 
+	Firing *line `json:"firing,omitempty"` // what was told and is not resolved
+
 	Alert *line `json:"alert,omitempty"` // what nobody has acknowledged yet
 	Round int   `json:"round,omitempty"` // steps of the escalation that are done
 	Next  int64 `json:"next,omitempty"`  // when the next one is due
@@ -81,7 +83,9 @@ func (r *rule) step(c *cell, happened *line, now int64) []told {
 		c.Last = now
 		if c.Absent {
 			c.Absent = false
-			out = r.say(c, out, told{why: whyResolved, at: now, lines: []line{*happened}, count: 1, worst: happened.Severity}, now)
+			back := *happened
+			back.Seq = 0 // what is over is the absence, and no event told of that
+			out = r.say(c, out, told{why: whyResolved, at: now, lines: []line{back}, count: 1, worst: r.severity()}, now)
 		}
 		return out
 	case r.Threshold != nil:
@@ -131,6 +135,10 @@ func (r *rule) say(c *cell, out []told, t told, now int64) []told {
 	}
 	if r.RepeatEvery > 0 {
 		c.Told = now
+	}
+	if r.resolve != nil && t.why != whyResolved {
+		last := t.lines[len(t.lines)-1]
+		c.Firing = &last
 	}
 	if len(r.steps) > 0 && t.why != whyResolved && c.Next == 0 {
 		alert := t.lines[len(t.lines)-1]
@@ -214,6 +222,28 @@ func (r *rule) escalate(c *cell, out []told, due int64) []told {
 	return out
 }
 
+// resolved ends what a cell has told, because of an event at now. What waits is
+// told first.
+func (r *rule) resolved(c *cell, because *line, now int64) []told {
+	if c.Print != r.print {
+		return nil
+	}
+	out := r.elapse(c, now)
+	c.Times = nil
+	if c.Count > 0 && c.Firing == nil { // it came and went before anybody heard of it
+		out = append(out, told{why: whyDigest, at: now, lines: append(c.Held, *because), count: c.Count + 1, types: c.Types, worst: c.Worst})
+		*c = cell{Print: r.print}
+		return out
+	}
+	if c.Firing == nil {
+		return out
+	}
+	over := *c.Firing
+	over.Text = because.Text
+	*c = cell{Print: r.print}
+	return append(out, told{why: whyResolved, at: now, lines: []line{over}, count: 1, worst: over.Severity})
+}
+
 // acknowledge ends the escalation.
 func (c *cell) acknowledge() { c.Alert, c.Round, c.Next = nil, 0, 0 }
 
@@ -262,7 +292,7 @@ func (r *rule) forget(c *cell, now int64) {
 // empty reports whether there is nothing to be remembered. A group whose absence
 // was told is kept: its return is told.
 func (c *cell) empty() bool {
-	return len(c.Times) == 0 && c.Last == 0 && c.Told == 0 && c.Count == 0 && c.Flush == 0 && c.Next == 0
+	return len(c.Times) == 0 && c.Last == 0 && c.Told == 0 && c.Count == 0 && c.Flush == 0 && c.Next == 0 && c.Firing == nil
 }
 
 // severity is that of what a rule tells though no event has one.

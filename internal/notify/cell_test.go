@@ -13,6 +13,7 @@ import (
 
 	"github.com/tocsin-events/tocsin/internal/config"
 	"github.com/tocsin-events/tocsin/internal/event"
+	"github.com/tocsin-events/tocsin/internal/filter"
 )
 
 // midnight is when the days of these tests begin, a Monday.
@@ -33,6 +34,9 @@ func ready(r Rule) *rule {
 		panic(err)
 	}
 	c := &rule{Rule: r, id: 1, print: printOf(&r)}
+	if r.Resolve != nil {
+		c.resolve = &filter.Filter{}
+	}
 	for _, s := range r.Escalate {
 		c.steps = append(c.steps, step{after: time.Duration(s.After)})
 	}
@@ -64,6 +68,12 @@ func played(r *rule, events []string, end string, between func(*cell)) []string 
 		s := event.Warn
 		switch severity {
 		case "":
+		case "end":
+			ticks(midnight.Add(time.Duration(dur(at))).UnixNano())
+			now := midnight.Add(time.Duration(dur(at))).UnixNano()
+			say(r.resolved(&c, &line{Seq: event.Seq(i + 1), At: now, Type: "over", Text: "text"}, now))
+			between(&c)
+			continue
 		case "ack":
 			ticks(midnight.Add(time.Duration(dur(at))).UnixNano())
 			c.acknowledge()
@@ -130,6 +140,15 @@ func memories() map[string]struct {
 		"escalation that is acknowledged": {
 			Rule{Escalate: []Step{{After: dur("10m")}, {After: dur("20m")}}},
 			[]string{"1h", "1h15m ack", "3h"}, "3h5m", []string{"1h event 1", "1h10m escalation 1", "3h event 1"},
+		},
+		"resolved": {
+			Rule{Resolve: &Resolve{Types: []string{"over"}}, RepeatEvery: dur("1h"), Escalate: []Step{{After: dur("30m")}}},
+			[]string{"1m end", "2m", "3m", "4m end", "5m end", "6m", "40m end"}, "5h",
+			[]string{"2m event 1", "4m resolved 1", "6m event 1", "36m escalation 1", "40m resolved 1"},
+		},
+		"resolved before anybody heard of it": {
+			Rule{Resolve: &Resolve{Types: []string{"over"}}, DigestEvery: dur("1h")},
+			[]string{"1m", "2m end", "3m", "70m end"}, "5h", []string{"2m digest 2", "1h3m digest 1", "1h10m resolved 1"},
 		},
 		"threshold, then every hour": {
 			Rule{Threshold: &Threshold{Count: 2, Within: dur("10m")}, RepeatEvery: dur("1h")},
@@ -253,17 +272,21 @@ func TestQuietHours(t *testing.T) {
 // What can't be meant is refused, with the name of the field.
 func TestRuleProblems(t *testing.T) {
 	for field, change := range map[string]func(*Rule){
-		"name":                   func(r *Rule) { r.Name = "a\nb" },
-		"severity":               func(r *Rule) { r.Severity = "high" },
-		"mode":                   func(r *Rule) { r.Mode = "some" },
-		"types":                  func(r *Rule) { r.Types = []string{""} },
-		"threshold.count":        func(r *Rule) { r.Threshold = &Threshold{Within: dur("1m")} },
-		"threshold.within":       func(r *Rule) { r.Threshold = &Threshold{Count: 1} },
-		"absence.within":         func(r *Rule) { r.Absence = &Absence{} },
-		"absence":                func(r *Rule) { r.Absence, r.Threshold = &Absence{Within: dur("1m")}, &Threshold{Count: 1, Within: dur("1m")} },
+		"name":             func(r *Rule) { r.Name = "a\nb" },
+		"severity":         func(r *Rule) { r.Severity = "high" },
+		"mode":             func(r *Rule) { r.Mode = "some" },
+		"types":            func(r *Rule) { r.Types = []string{""} },
+		"threshold.count":  func(r *Rule) { r.Threshold = &Threshold{Within: dur("1m")} },
+		"threshold.within": func(r *Rule) { r.Threshold = &Threshold{Count: 1} },
+		"absence.within":   func(r *Rule) { r.Absence = &Absence{} },
+		"absence": func(r *Rule) {
+			r.Absence, r.Threshold = &Absence{Within: dur("1m")}, &Threshold{Count: 1, Within: dur("1m")}
+		},
 		"repeat_every":           func(r *Rule) { r.RepeatEvery = dur("1ms") },
 		"digest_every":           func(r *Rule) { r.DigestEvery, r.RepeatEvery = dur("1h"), dur("1h") },
 		"quiet_hours.to":         func(r *Rule) { r.QuietHours = &QuietHours{From: "01:00"} },
+		"resolve.types":          func(r *Rule) { r.Resolve = &Resolve{} },
+		"resolve":                func(r *Rule) { r.Resolve, r.Absence = &Resolve{Types: []string{"x"}}, &Absence{Within: dur("1m")} },
 		"escalate[0].after":      func(r *Rule) { r.Escalate = []Step{{}} },
 		"escalate[0].recipients": func(r *Rule) { r.Escalate = []Step{{After: dur("1m"), Recipients: Recipients{Actor: true}}} },
 	} {

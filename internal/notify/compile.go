@@ -25,6 +25,7 @@ type rule struct {
 	policies []policy
 	audience *audience
 	groupBy  []*filter.Expression
+	resolve  *filter.Filter // of Resolve; nil where there is none
 	steps    []step
 	ways     []state.ObjectID
 	print    string // of what its cells depend on
@@ -85,6 +86,11 @@ func (n *Notify) compile(id state.ObjectID, r Rule, stored func(state.ObjectID) 
 			return nil, event.Invalidf("group_by[%d]: %w", i, err)
 		}
 		c.groupBy = append(c.groupBy, x)
+	}
+	if r.Resolve != nil {
+		if c.resolve, err = n.o.Filters.Compile(r.Resolve.Filter); err != nil {
+			return nil, event.Invalidf("resolve.filter: %w", err)
+		}
 	}
 	if c.ways, err = ids(r.Transports); err != nil {
 		return nil, event.Invalidf("transports: %s", err)
@@ -178,7 +184,7 @@ func ids(texts []string) ([]state.ObjectID, error) {
 
 // printOf tells apart what must not share cells.
 func printOf(r *Rule) string {
-	doc, err := json.Marshal([]any{r.Threshold, r.Absence, r.RepeatEvery, r.DigestEvery, r.GroupBy, r.Recipients.Actor, r.Recipients.Subject, r.Recipients.Expression})
+	doc, err := json.Marshal([]any{r.Threshold, r.Absence, r.Resolve, r.RepeatEvery, r.DigestEvery, r.GroupBy, r.Recipients.Actor, r.Recipients.Subject, r.Recipients.Expression})
 	if err != nil {
 		return ""
 	}
@@ -232,6 +238,7 @@ type way struct {
 // bucket is the rules that may fire for one type of event.
 type bucket struct {
 	always []*rule
+	ends   []*rule // those for which events of the type may end what was told
 	byPath []byPath
 }
 
@@ -252,6 +259,9 @@ func (s *set) bucket(t event.Type) *bucket {
 	for _, r := range s.rules {
 		if transient && !slices.Contains(r.Types, string(t)) {
 			continue
+		}
+		if r.resolve != nil && slices.ContainsFunc(r.Resolve.Types, func(p string) bool { return filter.Glob(p, string(t)) }) {
+			b.ends = append(b.ends, r)
 		}
 		if len(r.Types) > 0 && !slices.ContainsFunc(r.Types, func(p string) bool { return filter.Glob(p, string(t)) }) {
 			continue

@@ -250,4 +250,3 @@ func TestIndex(t *testing.T) {
 		t.Errorf("needed: %q, %q, %q", s.byID[1].path, s.byID[5].path, s.byID[10].path)
 	}
 }
-

@@ -2,6 +2,7 @@ package notify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -150,6 +151,11 @@ func (w *work) observe(ev *event.Event) error {
 		clear(w.heard)
 	}
 	var failed error
+	for _, r := range w.set.bucket(ev.Type).ends {
+		if failed = errors.Join(failed, w.end(r, sub)); failed != nil {
+			return failed
+		}
+	}
 	w.set.candidates(sub, func(r *rule) {
 		if failed == nil {
 			failed = w.apply(r, sub)
@@ -190,6 +196,28 @@ func (w *work) apply(r *rule, sub *subject) error {
 	}
 	group, shown := r.group(sub, persons)
 	return w.stir(r, group, shown, persons, &happened, sub, now)
+}
+
+// end lets an event end what a rule has told of its group.
+func (w *work) end(r *rule, sub *subject) error {
+	if matched, err := r.resolve.Match(sub.input()); err != nil || !matched {
+		if err != nil {
+			w.raise(r, nil, sub, "resolve.filter", r.Resolve.Filter, err)
+		}
+		return nil
+	}
+	persons, _ := r.audience.ofEvent(w.set.people, sub) // who is not known is in no group
+	group, _ := r.group(sub, persons)
+	m, err := w.e.memo.find(w.ctx, r.id, group)
+	if err != nil || m == nil {
+		return err
+	}
+	because := w.line(sub)
+	for _, t := range r.resolved(&m.cell, &because, sub.RecordedTime.UnixNano()) {
+		w.tell(&telling{rule: r, group: group, shown: m.Shown, told: t, persons: m.Persons})
+	}
+	w.e.memo.put(m, r.due(&m.cell))
+	return nil
 }
 
 // line is an event in one line.

@@ -74,7 +74,9 @@ func TestRecipients(t *testing.T) {
 func TestDigestsAreApart(t *testing.T) {
 	k := newKit(t)
 	way := k.inbox()
-	k.rule("own", way, func(r *Rule) { r.Types, r.Recipients, r.DigestEvery = []string{"x"}, Recipients{Actor: true}, dur("1s") })
+	k.rule("own", way, func(r *Rule) {
+		r.Types, r.Recipients, r.DigestEvery = []string{"x"}, Recipients{Actor: true}, dur("1s")
+	})
 	k.start()
 	for _, who := range []string{"1", "2", "1"} {
 		k.emit(event.Event{Type: "x", AuthType: "user", AuthID: who})
@@ -89,7 +91,9 @@ func TestDigestsAreApart(t *testing.T) {
 func TestSilences(t *testing.T) {
 	k := newKit(t)
 	way := k.inbox()
-	id := k.rule("all", way, func(r *Rule) { r.Types, r.Recipients = []string{"x"}, Recipients{Users: []string{}, AccessLevels: []string{"admin"}} })
+	id := k.rule("all", way, func(r *Rule) {
+		r.Types, r.Recipients = []string{"x"}, Recipients{Users: []string{}, AccessLevels: []string{"admin"}}
+	})
 	k.start()
 	for _, s := range []Silence{{ExpiresAt: time.Now().Add(time.Hour)}, {Filter: "true"}, {Filter: "tru", ExpiresAt: time.Now().Add(time.Hour)}, {Filter: "true", ExpiresAt: time.Now().Add(time.Hour), Rules: []string{"x"}}} {
 		if _, err := k.CreateSilence(t.Context(), state.System(), s); err == nil {
@@ -141,7 +145,9 @@ func TestChains(t *testing.T) {
 func TestGroupsAreBounded(t *testing.T) {
 	k := newKit(t)
 	way := k.inbox()
-	k.rule("many", way, func(r *Rule) { r.Types, r.Threshold = []string{"x"}, &Threshold{Count: 50, Within: dur("1h"), GroupBy: []string{"data.n"}} })
+	k.rule("many", way, func(r *Rule) {
+		r.Types, r.Threshold = []string{"x"}, &Threshold{Count: 50, Within: dur("1h"), GroupBy: []string{"data.n"}}
+	})
 	var events []event.Event
 	for i := range maxCells + 40 {
 		events = append(events, event.Event{ID: event.NewID(), Source: "/t", Type: "x", Severity: event.Info, Time: time.Now(), Data: fmt.Appendf(nil, `{"n":%d}`, i)})
@@ -265,4 +271,37 @@ func TestDay(t *testing.T) {
 			t.Errorf("the next group: %s", d)
 		}
 	})
+}
+
+// An event that ends what was told is told to those who heard of it, with the
+// event that began it; others are not disturbed.
+func TestResolve(t *testing.T) {
+	k := newKit(t)
+	s := newSink(t, nil)
+	way := must(k.CreateTransport(t.Context(), state.System(), TransportInput{Name: "am", Mode: "alertmanager", Settings: []byte(`{"url":"` + s.URL + `"}`)})).ID
+	k.rule("alerts", way, func(r *Rule) {
+		r.Types, r.Resolve, r.GroupBy = []string{"alert"}, &Resolve{Types: []string{"alert_resolved"}}, []string{"subject"}
+	})
+	k.start()
+	k.emit(event.Event{Type: "alert_resolved", Subject: "disk"})
+	first := k.emit(event.Event{Type: "alert", Subject: "disk"})
+	k.emit(event.Event{Type: "alert", Subject: "load"})
+	k.emit(event.Event{Type: "alert_resolved", Subject: "disk"})
+	k.until("three are sent", func() bool { return len(k.ledger(DeliveryQuery{Transport: way, State: Delivered})) == 3 })
+	if d := k.ledger(DeliveryQuery{Transport: way})[0]; d.Sequence != first || !d.Details.Resolved || d.Details.Title != "alerts: is over (disk)" {
+		t.Errorf("%+v", d)
+	}
+	var ended []string
+	for _, one := range s.all() {
+		if strings.Contains(one.body, `"endsAt"`) {
+			ended = append(ended, one.body)
+		}
+	}
+	if len(ended) != 1 || !strings.Contains(ended[0], `"subject":"disk"`) || !strings.Contains(ended[0], `"alertname":"alert"`) {
+		t.Errorf("ended: %q", ended)
+	}
+	var n int
+	if err := k.state.Reader().QueryRowContext(t.Context(), `SELECT count(*) FROM cells`).Scan(&n); err != nil || n != 1 {
+		t.Errorf("%d cells are left, %v", n, err)
+	}
 }

@@ -148,6 +148,9 @@ func (r *rule) remembersWhat() string {
 	if r.Absence != nil {
 		parts = append(parts, fmt.Sprintf("nothing for %s", r.Absence.Within))
 	}
+	if r.Resolve != nil {
+		parts = append(parts, "over by "+strings.Join(r.Resolve.Types, ", "))
+	}
 	if r.RepeatEvery > 0 {
 		parts = append(parts, fmt.Sprintf("the first, then every %s", r.RepeatEvery))
 	}

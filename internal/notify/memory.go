@@ -101,6 +101,21 @@ func (m *memory) get(ctx context.Context, rule state.ObjectID, group string) (*r
 	}
 }
 
+// find gives a cell; nil where there is none.
+func (m *memory) find(ctx context.Context, rule state.ObjectID, group string) (*remembered, error) {
+	if m.cells[cellKey{rule, group}] == nil {
+		var one int
+		err := m.db.QueryRowContext(ctx, `SELECT 1 FROM cells WHERE rule = $1 AND grp = $2`, int64(rule), group).Scan(&one)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil, nil //nolint:nilnil // there is none
+		}
+		if err != nil {
+			return nil, fmt.Errorf("cell: %w", err)
+		}
+	}
+	return m.get(ctx, rule, group)
+}
+
 // put notes a changed cell and when it is due.
 func (m *memory) put(c *remembered, due int64) {
 	c.at = due

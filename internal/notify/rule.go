@@ -30,6 +30,7 @@ type Rule struct {
 	GroupBy     []string        `json:"group_by"` // expressions; each value has a memory of its own
 	Threshold   *Threshold      `json:"threshold"`
 	Absence     *Absence        `json:"absence"`
+	Resolve     *Resolve        `json:"resolve"`
 	RepeatEvery config.Duration `json:"repeat_every"` // the first is told at once, then at most one message in this time
 	DigestEvery config.Duration `json:"digest_every"` // all are told together, this long after the first
 	QuietHours  *QuietHours     `json:"quiet_hours"`
@@ -51,6 +52,13 @@ type Threshold struct {
 type Absence struct {
 	Within  config.Duration `json:"within"`
 	GroupBy []string        `json:"group_by"`
+}
+
+// Resolve names the events that end what a rule has told, in the same group: that
+// is told, too, and nobody is waited for any more.
+type Resolve struct {
+	Types  []string `json:"types"`  // patterns
+	Filter string   `json:"filter"` // CEL
 }
 
 // Step is one more round of telling where nobody has acknowledged.
@@ -129,7 +137,7 @@ func (r *Rule) groupBy() []string {
 
 // remembers reports whether the rule has cells at all.
 func (r *Rule) remembers() bool {
-	return r.Threshold != nil || r.Absence != nil || r.RepeatEvery > 0 || r.DigestEvery > 0 || r.QuietHours != nil || len(r.Escalate) > 0
+	return r.Threshold != nil || r.Absence != nil || r.RepeatEvery > 0 || r.DigestEvery > 0 || r.QuietHours != nil || r.Resolve != nil || len(r.Escalate) > 0
 }
 
 // fill writes out what lists and words mean where they are left out.
@@ -158,6 +166,9 @@ func (r *Rule) fill() {
 	}
 	if r.Absence != nil {
 		r.Absence.GroupBy = orEmpty(r.Absence.GroupBy)
+	}
+	if r.Resolve != nil {
+		r.Resolve.Types = orEmpty(r.Resolve.Types)
 	}
 }
 
@@ -239,6 +250,10 @@ func checkRule(r *Rule) error {
 	if r.Absence != nil {
 		bad(!inWindow(r.Absence.Within), "absence.within: use 1s to 400d")
 		bad(r.Threshold != nil, "absence: can't be combined with threshold: make two rules")
+	}
+	if r.Resolve != nil {
+		bad(len(r.Resolve.Types) == 0 || slices.Contains(r.Resolve.Types, ""), "resolve.types: name the types of events that end what is told")
+		bad(r.Absence != nil, "resolve: an absence is over by itself")
 	}
 	bad(r.RepeatEvery != 0 && !inWindow(r.RepeatEvery), "repeat_every: use 1s to 400d")
 	bad(r.DigestEvery != 0 && !inWindow(r.DigestEvery), "digest_every: use 1s to 400d")

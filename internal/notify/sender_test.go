@@ -313,4 +313,3 @@ func TestMappingException(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
-

@@ -131,7 +131,7 @@ func (n *Notify) Words(ctx context.Context, d *Delivery, told *event.Event) (tit
 			words = &t.Value
 		}
 	}
-	m := n.message(&d.Details, told, words, "")
+	m := n.message(&d.Details, told, words, d.Rule, "")
 	return m.Title, m.Text, m.Severity, nil
 }
 

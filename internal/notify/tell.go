@@ -41,7 +41,11 @@ func (r *rule) details(t *told, group string) Details {
 		d.Title = fmt.Sprintf("%s: nothing for %s%s", r.Name, r.Absence.Within, in)
 		d.Text = fmt.Sprintf("No event came since %s UTC.", stamp(t.lines[0].At))
 	case whyResolved:
-		d.Title, d.Text, d.Resolved = fmt.Sprintf("%s: is back%s", r.Name, in), t.lines[0].Text, true
+		verb := "is over"
+		if r.Absence != nil {
+			verb = "is back"
+		}
+		d.Title, d.Text, d.Resolved = fmt.Sprintf("%s: %s%s", r.Name, verb, in), t.lines[0].Text, true
 	case whyEscalation:
 		d.Title = fmt.Sprintf("%s: not acknowledged%s", r.Name, in)
 		d.Text = fmt.Sprintf("Told at %s UTC, and nobody has acknowledged it since: %s", stamp(t.lines[0].At), t.lines[0].Text)
@@ -211,12 +215,16 @@ func (w *work) inboxItem(t *telling, d *Details, who state.ObjectID, seq event.S
 }
 
 // message is what a row of the ledger sends.
-func (n *Notify) message(d *Details, e *event.Event, t *Template, ruleName string) transport.Message {
+func (n *Notify) message(d *Details, e *event.Event, t *Template, rule state.ObjectID, ruleName string) transport.Message {
 	m := transport.Message{Event: e, Severity: d.Severity}
 	if e != nil {
 		m = n.compose(e, t)
 	} else {
-		m.Event = &event.Event{Type: "notification." + event.Type(d.Why), Source: n.o.Source + "/" + producer, Severity: d.Severity, Kind: event.KindCustom, Time: time.Now().UTC(), Host: n.o.Host}
+		// The same for an absence and its end, so that the other side knows what ends.
+		m.Event = &event.Event{
+			ID: event.ID("rule-" + rule.String()), Type: "notification.absence", Source: n.o.Source + "/" + producer, Subject: "rule/" + rule.String(), Host: cmpOr(d.Group, n.o.Host),
+			Severity: d.Severity, Kind: event.KindCustom, Time: time.Now().UTC(),
+		}
 		m.Link = strings.TrimRight(n.o.PublicURL, "/") + "/deliveries"
 	}
 	m.Rule, m.Resolved = ruleName, d.Resolved

@@ -280,7 +280,7 @@ func (n *Notify) outgoing(ctx context.Context, d *Delivery, told *event.Event) (
 			return nil, event.Unavailablef("template: %w", err)
 		}
 	}
-	m := n.message(&d.Details, told, words, ruleName)
+	m := n.message(&d.Details, told, words, d.Rule, ruleName)
 	m.Key, m.RuleID = d.Key, d.Rule.String()
 	if d.Recipient == 0 {
 		return &m, nil

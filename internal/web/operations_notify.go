@@ -72,8 +72,11 @@ func (s *Server) notifyTable() []route {
 func describeNotify() map[string]operation {
 	docs := map[string]operation{}
 	for _, o := range []struct{ path, what, schema string }{
-		{"rules", "rule", "Rule"}, {"policies", "policy", "Policy"}, {"transports", "transport", "Transport"},
-		{"silences", "silence", "Silence"}, {"templates", "template", "Template"},
+		{"rules", "rule", "Rule"},
+		{"policies", "policy", "Policy"},
+		{"transports", "transport", "Transport"},
+		{"silences", "silence", "Silence"},
+		{"templates", "template", "Template"},
 	} {
 		maps.Copy(docs, describeCRUD("/v1/"+o.path, o.what, o.path, o.schema, "New"+o.schema, o.schema+"Patch"))
 	}
@@ -124,7 +127,7 @@ func notifySchemas() object {
 		"name": name, "enabled": boolean, "severity": severity, "types": texts, "filter": str, "mode": object{"type": "string", "enum": []string{notify.All, notify.Any, notify.None}},
 		"policies": object{"type": "array", "items": binding}, "recipients": recipients, "transports": ids, "group_by": texts,
 		"threshold": input("count within", object{"count": object{"type": "integer", "minimum": 1, "maximum": 10000}, "within": positive, "group_by": texts}),
-		"absence":   input("within", object{"within": positive, "group_by": texts}), "repeat_every": duration, "digest_every": duration,
+		"absence":   input("within", object{"within": positive, "group_by": texts}), "resolve": input("types", object{"types": texts, "filter": str}), "repeat_every": duration, "digest_every": duration,
 		"quiet_hours":    input("from to", object{"timezone": str, "from": str, "to": str, "days": texts, "except": severity}),
 		"escalate":       object{"type": "array", "items": input("after", object{"after": positive, "recipients": recipients, "transports": ids})},
 		"log_executions": boolean, "routing": boolean,
