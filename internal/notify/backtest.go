@@ -65,6 +65,12 @@ func (n *Notify) TestRule(ctx context.Context, r Rule, since time.Time) (BackTes
 // TestRuleWithin does the same and takes no longer than a time; what it found
 // until then is partial, and reaches as far as Until.
 func (n *Notify) TestRuleWithin(ctx context.Context, r Rule, since time.Time, most time.Duration) (BackTest, error) {
+	select { // they read much: not all at once
+	case n.trials <- struct{}{}:
+		defer func() { <-n.trials }()
+	case <-ctx.Done():
+		return BackTest{}, ctx.Err()
+	}
 	now := time.Now()
 	deadline := now.Add(most)
 	b := BackTest{Since: since.UTC(), Until: now.UTC(), First: []Telling{}, Step: stepOf(now.Sub(since))}

@@ -69,7 +69,7 @@ func (n *Notify) trial(ctx context.Context, id state.ObjectID, r Rule) (*rule, *
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := n.load(ctx, nil)
+	s, err := n.surroundings(ctx)
 	return c, s, err
 }
 

@@ -296,11 +296,11 @@ func (n *Notify) Acknowledge(ctx context.Context, by state.Cause, id state.Objec
 	})
 }
 
-// attempted writes down what came of one try.
+// attempted writes down what came of one try. Numbers go on over a replay.
 func attempted(tx *state.Tx, d *Delivery, a *Attempt) error {
-	_, err := tx.ExecContext(tx.Context(), `INSERT INTO attempts (delivery, number, time, status, latency, answer, error) VALUES ($1, $2, $3, $4, $5, $6, $7)
-		ON CONFLICT (delivery, number) DO UPDATE SET time = $3, status = $4, latency = $5, answer = $6, error = $7`,
-		int64(d.ID), a.Number, a.Time.UnixNano(), a.Status, int64(a.Latency), redact.Text(a.Answer), redact.Text(a.Error))
+	_, err := tx.ExecContext(tx.Context(), `INSERT INTO attempts (delivery, number, time, status, latency, answer, error)
+		SELECT $1, coalesce(max(number), 0) + 1, $2, $3, $4, $5, $6 FROM attempts WHERE delivery = $1`,
+		int64(d.ID), a.Time.UnixNano(), a.Status, int64(a.Latency), redact.Text(a.Answer), redact.Text(a.Error))
 	if err != nil {
 		return fmt.Errorf("attempt: %w", err)
 	}

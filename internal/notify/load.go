@@ -13,15 +13,22 @@ import (
 // as one whose policy was damaged by hand, is left out and reported. What has not
 // changed since an old set is taken from there; old may be nil.
 func (n *Notify) load(ctx context.Context, old *set) (*set, error) {
+	s, err := n.surroundings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s, n.loadRules(ctx, n.o.State.Reader(), s, old)
+}
+
+// surroundings are all that a rule works with: people, transports, silences,
+// words.
+func (n *Notify) surroundings(ctx context.Context) (*set, error) {
 	s := &set{
 		transient: n.isTransient,
 		byID:      map[state.ObjectID]*rule{}, known: map[state.ObjectID]bool{}, buckets: map[event.Type]*bucket{},
 		ways: map[state.ObjectID]*way{}, templates: map[event.Type]*Template{}, mutes: map[mute]bool{}, broken: map[state.ObjectID]error{},
 	}
 	db := n.o.State.Reader()
-	if err := n.loadRules(ctx, db, s, old); err != nil {
-		return nil, err
-	}
 	all, err := n.o.Directory.People(ctx)
 	if err != nil {
 		return nil, err

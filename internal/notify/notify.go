@@ -63,6 +63,7 @@ type Notify struct {
 	linkKey  []byte
 	follower *follow.Follower
 	sender   *sender
+	trials   chan struct{} // bounds how many back-tests run at once
 
 	mu      sync.Mutex // guards changed
 	changed chan struct{}
@@ -70,10 +71,12 @@ type Notify struct {
 
 // New returns a Notify; it tells while its Run is running.
 func New(ctx context.Context, o Options) (*Notify, error) {
-	n := &Notify{o: o, seal: o.Key.Sealer("transports"), linkKey: o.Key.Derive("unsubscribe links"), changed: make(chan struct{})}
+	n := &Notify{
+		o: o, seal: o.Key.Sealer("transports"), linkKey: o.Key.Derive("unsubscribe links"), changed: make(chan struct{}), trials: make(chan struct{}, 2),
+	}
 	var err error
 	n.follower, err = follow.New(ctx, follow.Options{
-		Name: "notify", Owner: o.Owner, Journal: o.Journal, State: o.State, Handler: &engine{n: n}, Logger: o.Logger, Lag: o.Lag,
+		Name: "notify", Owner: o.Owner, Journal: o.Journal, State: o.State, Handler: n.Handler(), Logger: o.Logger, Lag: o.Lag,
 	})
 	n.sender = newSender(n)
 	return n, err
@@ -88,6 +91,10 @@ func (n *Notify) Run(ctx context.Context) error {
 	all.Wait()
 	return errors.Join(err, sent)
 }
+
+// Handler is what Run follows the journal with: it decides, and what it returns
+// puts messages into the ledger. It is for one who follows in its place.
+func (n *Notify) Handler() follow.Handler { return &engine{n: n} }
 
 // touch wakes the sender and those who look at the ledger or their inbox.
 func (n *Notify) touch() {
