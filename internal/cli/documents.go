@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"gopkg.in/yaml.v3"
@@ -40,14 +41,11 @@ func (d document) text(name string) string {
 	case string:
 		return v
 	case []any:
-		all := ""
+		all := make([]string, len(v))
 		for i, item := range v {
-			if i > 0 {
-				all += " "
-			}
-			all += fmt.Sprint(item)
+			all[i] = fmt.Sprint(item)
 		}
-		return all
+		return strings.Join(all, " ")
 	case float64:
 		return fmt.Sprintf("%g", v)
 	default:

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -139,7 +140,7 @@ func (c *cli) printBackTest(raw document, b *backTest) error {
 	}
 	rows := [][]string{}
 	for _, t := range b.First {
-		rows = append(rows, []string{t.At, t.Why, strings.TrimLeft(t.Sequence, "0"), fmt.Sprint(t.To), t.Title})
+		rows = append(rows, []string{t.At, t.Why, strings.TrimLeft(t.Sequence, "0"), strconv.Itoa(t.To), t.Title})
 	}
 	if err := c.table([]string{"TIME", "WHY", "EVENT", "TO", "TITLE"}, rows); err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 
 	"github.com/spf13/cobra"
 )
@@ -49,7 +50,7 @@ func (c *cli) newTransportTest() *cobra.Command {
 			if c.json() {
 				err = c.printJSON(raw)
 			} else {
-				err = c.table([]string{"DELIVERED", "STATUS", "TIME", "ANSWER", "ERROR"}, [][]string{{mark(a.Delivered), fmt.Sprint(a.Status), fmt.Sprintf("%d ms", a.LatencyMS), a.Answer, a.Error}})
+				err = c.table([]string{"DELIVERED", "STATUS", "TIME", "ANSWER", "ERROR"}, [][]string{{mark(a.Delivered), strconv.Itoa(a.Status), fmt.Sprintf("%d ms", a.LatencyMS), a.Answer, a.Error}})
 			}
 			if err == nil && !a.Delivered {
 				err = exitCode(1)

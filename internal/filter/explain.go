@@ -42,7 +42,7 @@ func (v *Env) Explain(source string, in *Input) ([]Part, error) {
 	if err != nil {
 		return nil, fmt.Errorf("explain: %w", err)
 	}
-	_, details, _ := program.Eval(in) //nolint:errcheck // each part says what is wrong with it
+	_, details, _ := program.Eval(in) // each part says what is wrong with it
 	x := explainer{ast: checked.NativeRep()}
 	if details != nil {
 		x.state = details.State()

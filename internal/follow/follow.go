@@ -56,8 +56,10 @@ type Options struct {
 	Lost    func(err error)     // told of events that can't be read; they are passed over
 }
 
+// Batch is how many events are handled at once.
+const Batch = 1000
+
 const (
-	batch = 1000 // events handled at once
 	// lease is how long a node that has gone leaves the work undone.
 	lease = 30 * time.Second
 	// idle is how often a cursor is stored behind which nothing came of events.
@@ -169,10 +171,10 @@ func (f *Follower) mine(ctx context.Context) (bool, error) {
 
 // step handles one batch; more says that another one may be there already.
 func (f *Follower) step(ctx context.Context) (more bool, err error) {
-	hits, err := f.o.Journal.After(ctx, f.at, batch)
+	hits, err := f.o.Journal.After(ctx, f.at, Batch)
 	if err != nil {
 		if ctx.Err() != nil {
-			return false, nil
+			return false, nil //nolint:nilerr // the server stops
 		}
 		if f.o.Lost != nil {
 			f.o.Lost(err)
@@ -182,7 +184,7 @@ func (f *Follower) step(ctx context.Context) (more bool, err error) {
 	commit, err := f.o.Handler.Handle(ctx, hits, time.Now())
 	if err != nil {
 		if ctx.Err() != nil {
-			return false, nil
+			return false, nil //nolint:nilerr // the server stops
 		}
 		return false, fmt.Errorf("handle events from %d on: %w", f.at+1, err)
 	}
@@ -249,7 +251,7 @@ func (f *Follower) pause(now time.Time) time.Duration {
 }
 
 // sleep waits for time to pass, for the journal, or for a call.
-func sleep(ctx context.Context, grown <-chan struct{}, wake <-chan struct{}, d time.Duration) {
+func sleep(ctx context.Context, grown, wake <-chan struct{}, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

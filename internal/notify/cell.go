@@ -1,7 +1,6 @@
 package notify
 
 import (
-	"slices"
 	"time"
 
 	"github.com/tocsin-events/tocsin/internal/event"
@@ -297,10 +296,3 @@ func (c *cell) empty() bool {
 
 // severity is that of what a rule tells though no event has one.
 func (r *rule) severity() event.Severity { return max(r.least, event.Warn) }
-
-// clone copies a cell, so that a look into the future changes nothing.
-func (c *cell) clone() cell {
-	d := *c
-	d.Times, d.Held = slices.Clone(c.Times), slices.Clone(c.Held)
-	return d
-}

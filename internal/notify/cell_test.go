@@ -17,7 +17,7 @@ import (
 )
 
 // midnight is when the days of these tests begin, a Monday.
-var midnight = time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC) //nolint:gochecknoglobals // a constant
+var midnight = time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
 
 func dur(text string) config.Duration {
 	d, err := event.ParseDuration(text)
@@ -105,54 +105,69 @@ func memories() map[string]struct {
 	}{
 		"threshold": {
 			Rule{Threshold: &Threshold{Count: 3, Within: dur("10m")}},
-			[]string{"1m", "5m", "12m", "13m", "14m", "15m", "16m", "17m", "30m"}, "1h",
+			[]string{"1m", "5m", "12m", "13m", "14m", "15m", "16m", "17m", "30m"},
+			"1h",
 			[]string{"13m threshold 3", "16m threshold 3"},
 		},
 		"absence": {
 			Rule{Absence: &Absence{Within: dur("26h")}},
-			[]string{"1h", "25h", "26h", "80h", "81h"}, "120h",
+			[]string{"1h", "25h", "26h", "80h", "81h"},
+			"120h",
 			[]string{"52h absence 1", "80h resolved 1", "107h absence 1"},
 		},
 		"first, then every hour": {
 			Rule{RepeatEvery: dur("1h")},
-			[]string{"1m", "2m", "50m", "90m", "5h", "5h1m"}, "10h",
+			[]string{"1m", "2m", "50m", "90m", "5h", "5h1m"},
+			"10h",
 			[]string{"1m event 1", "1h1m digest 2", "2h1m digest 1", "5h event 1", "6h digest 1"},
 		},
 		"digest": {
 			Rule{DigestEvery: dur("30m")},
-			[]string{"1m", "2m", "31m", "40m", "2h"}, "4h",
+			[]string{"1m", "2m", "31m", "40m", "2h"},
+			"4h",
 			[]string{"31m digest 2", "1h1m digest 2", "2h30m digest 1"},
 		},
 		"quiet hours": {
 			Rule{QuietHours: night},
-			[]string{"1h", "2h critical", "6h59m", "7h", "23h", "30h"}, "48h",
+			[]string{"1h", "2h critical", "6h59m", "7h", "23h", "30h"},
+			"48h",
 			[]string{"2h event 1", "7h digest 2", "7h event 1", "31h digest 2"},
 		},
 		"a digest that falls into quiet hours": {
 			Rule{QuietHours: night, DigestEvery: dur("1h")},
-			[]string{"21h30m", "21h40m"}, "48h", []string{"31h digest 2"},
+			[]string{"21h30m", "21h40m"},
+			"48h",
+			[]string{"31h digest 2"},
 		},
 		"escalation": {
 			Rule{Escalate: []Step{{After: dur("10m")}, {After: dur("20m")}}},
-			[]string{"1h", "1h5m"}, "5h",
+			[]string{"1h", "1h5m"},
+			"5h",
 			[]string{"1h event 1", "1h5m event 1", "1h10m escalation 1", "1h30m escalation 1"},
 		},
 		"escalation that is acknowledged": {
 			Rule{Escalate: []Step{{After: dur("10m")}, {After: dur("20m")}}},
-			[]string{"1h", "1h15m ack", "3h"}, "3h5m", []string{"1h event 1", "1h10m escalation 1", "3h event 1"},
+			[]string{"1h", "1h15m ack", "3h"},
+			"3h5m",
+			[]string{"1h event 1", "1h10m escalation 1", "3h event 1"},
 		},
 		"resolved": {
 			Rule{Resolve: &Resolve{Types: []string{"over"}}, RepeatEvery: dur("1h"), Escalate: []Step{{After: dur("30m")}}},
-			[]string{"1m end", "2m", "3m", "4m end", "5m end", "6m", "40m end"}, "5h",
+			[]string{"1m end", "2m", "3m", "4m end", "5m end", "6m", "40m end"},
+			"5h",
 			[]string{"2m event 1", "4m resolved 1", "6m event 1", "36m escalation 1", "40m resolved 1"},
 		},
 		"resolved before anybody heard of it": {
 			Rule{Resolve: &Resolve{Types: []string{"over"}}, DigestEvery: dur("1h")},
-			[]string{"1m", "2m end", "3m", "70m end"}, "5h", []string{"2m digest 2", "1h3m digest 1", "1h10m resolved 1"},
+			[]string{"1m", "2m end", "3m", "70m end"},
+			"5h",
+			[]string{"2m digest 2", "1h3m digest 1", "1h10m resolved 1"},
 		},
 		"threshold, then every hour": {
 			Rule{Threshold: &Threshold{Count: 2, Within: dur("10m")}, RepeatEvery: dur("1h")},
-			[]string{"1m", "2m", "3m", "4m", "5m", "6m"}, "5h", []string{"2m threshold 2", "1h2m digest 4"},
+			[]string{"1m", "2m", "3m", "4m", "5m", "6m"},
+			"5h",
+			[]string{"2m threshold 2", "1h2m digest 4"},
 		},
 	}
 }

@@ -123,7 +123,7 @@ func (e *engine) mayRaise(kind string, r *rule, p *policy, at time.Time) bool {
 // the expression of its recipients.
 func (w *work) raise(r *rule, p *policy, sub *subject, what, expression string, err error) {
 	if !w.e.mayRaise("exception", r, p, sub.RecordedTime) {
-		w.suppress(r, 0, 0, "exception_folded", sub.Sequence, 1)
+		w.suppress(r, 0, 0, "exception_folded", sub.Sequence)
 		return
 	}
 	x := exceptionOf(what, err)

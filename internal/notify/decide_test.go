@@ -2,6 +2,7 @@ package notify
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,9 +29,16 @@ func TestMatcher(t *testing.T) {
 		want string // the field that does not match
 	}{
 		{Matcher{Type: "model_*", Kind: "audit", Producer: "state", Model: "user", ClientIP: "192.0.2.0/24", Brand: "acme"}, ""},
-		{Matcher{Type: "model_created", Brand: "acme"}, "type"}, {Matcher{Kind: "host"}, "kind"}, {Matcher{Producer: base + "/state"}, ""},
-		{Matcher{Producer: "stat"}, "producer"}, {Matcher{Model: "tocsin_identity.user"}, ""}, {Matcher{Model: "other.user"}, "model"},
-		{Matcher{ClientIP: "192.0.2.7"}, ""}, {Matcher{ClientIP: "192.0.2.8"}, "client_ip"}, {Matcher{ClientIP: "2001:db8::/32"}, "client_ip"}, {Matcher{Brand: "x"}, "brand"},
+		{Matcher{Type: "model_created", Brand: "acme"}, "type"},
+		{Matcher{Kind: "host"}, "kind"},
+		{Matcher{Producer: base + "/state"}, ""},
+		{Matcher{Producer: "stat"}, "producer"},
+		{Matcher{Model: "tocsin_identity.user"}, ""},
+		{Matcher{Model: "other.user"}, "model"},
+		{Matcher{ClientIP: "192.0.2.7"}, ""},
+		{Matcher{ClientIP: "192.0.2.8"}, "client_ip"},
+		{Matcher{ClientIP: "2001:db8::/32"}, "client_ip"},
+		{Matcher{Brand: "x"}, "brand"},
 	} {
 		c, err := compileMatcher(&tt.m)
 		if err != nil {
@@ -72,13 +80,24 @@ func TestPolicies(t *testing.T) {
 		list []Binding
 		want bool
 	}{
-		{All, nil, true}, {Any, nil, true}, {None, nil, true},
-		{All, []Binding{yes, yes}, true}, {All, []Binding{yes, no}, false}, {Any, []Binding{no, yes}, true}, {Any, []Binding{no, no}, false},
-		{None, []Binding{no, no}, true}, {None, []Binding{no, yes}, false},
+		{All, nil, true},
+		{Any, nil, true},
+		{None, nil, true},
+		{All, []Binding{yes, yes}, true},
+		{All, []Binding{yes, no}, false},
+		{Any, []Binding{no, yes}, true},
+		{Any, []Binding{no, no}, false},
+		{None, []Binding{no, no}, true},
+		{None, []Binding{no, yes}, false},
 		{All, []Binding{not(no), not(Binding{Matcher: &Matcher{Type: "x"}})}, true},
-		{All, []Binding{{Policy: stored.ID.String()}, {User: "1"}, {Group: "1"}}, true}, {Any, []Binding{{User: "2"}, {Group: "2"}}, false},
+		{All, []Binding{{Policy: stored.ID.String()}, {User: "1"}, {Group: "1"}}, true},
+		{Any, []Binding{{User: "2"}, {Group: "2"}}, false},
 		{All, []Binding{not(Binding{User: "2"})}, true},
-		{All, []Binding{failing}, false}, {All, []Binding{not(failing)}, false}, {All, []Binding{passing}, true}, {All, []Binding{not(passing)}, true}, {All, []Binding{slow}, false},
+		{All, []Binding{failing}, false},
+		{All, []Binding{not(failing)}, false},
+		{All, []Binding{passing}, true},
+		{All, []Binding{not(passing)}, true},
+		{All, []Binding{slow}, false},
 		{All, []Binding{{Expression: `data.absent == 1`}}, false}, // absent is no failure
 	} {
 		r := NewRule()
@@ -113,12 +132,7 @@ func TestPolicies(t *testing.T) {
 func (k *kit) found(types ...event.Type) []event.Event {
 	k.t.Helper()
 	page, err := k.journal.Search(k.t.Context(), &segment.Query{Plan: &filter.Node{Op: filter.OpUnknown}, Ascending: true, Transient: true, Match: func(e *event.Event) (bool, error) {
-		for _, t := range types {
-			if e.Type == t {
-				return true, nil
-			}
-		}
-		return false, nil
+		return slices.Contains(types, e.Type), nil
 	}})
 	if err != nil {
 		k.t.Fatal(err)

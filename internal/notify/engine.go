@@ -181,7 +181,7 @@ func (w *work) apply(r *rule, sub *subject) error {
 	now := sub.RecordedTime
 	for i := range w.set.silences {
 		if w.set.silences[i].covers(r, sub, now) {
-			w.suppress(r, 0, 0, "silenced", sub.Sequence, 1)
+			w.suppress(r, 0, 0, "silenced", sub.Sequence)
 			return nil
 		}
 	}
@@ -259,7 +259,7 @@ func (w *work) quietened(r *rule, now time.Time) bool {
 	sub := newSubject(&event.Event{Type: "notification.absence", Kind: event.KindCustom, Severity: r.severity(), Subject: "rule/" + r.id.String(), Source: w.e.n.o.Source + "/" + producer})
 	for i := range w.set.silences {
 		if w.set.silences[i].covers(r, sub, now) {
-			w.suppress(r, 0, 0, "silenced", 0, 1)
+			w.suppress(r, 0, 0, "silenced", 0)
 			return true
 		}
 	}

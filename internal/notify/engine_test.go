@@ -217,7 +217,7 @@ func TestDay(t *testing.T) {
 		begin := time.Now()
 		stop := k.start()
 		at := func(clock string) {
-			time.Sleep(time.Until(begin.Add(time.Duration(dur(clock))))) //nolint:forbidigo // fake time
+			time.Sleep(time.Until(begin.Add(time.Duration(dur(clock))))) // fake time
 			synctest.Wait()
 		}
 		at("10m")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -80,7 +81,7 @@ func (n *Notify) check(ctx context.Context, r *rule, s *set, sub *subject, x *Ex
 			x.Reason = otherwise
 		}
 	}
-	add("enabled", r.Enabled, fmt.Sprint(r.Enabled), "the rule is off", nil)
+	add("enabled", r.Enabled, strconv.FormatBool(r.Enabled), "the rule is off", nil)
 	if n.isOwn(sub.Event) && isSilent(sub.Type) {
 		add("loop", false, string(sub.Type), "telling itself has raised this event; it tells nobody", nil)
 	}

@@ -56,10 +56,10 @@ type counts struct {
 
 func (c *counts) Told(string) { /* not asked for */ }
 
-func (c *counts) Suppressed(_, reason string, n int) {
+func (c *counts) Suppressed(_, reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.suppressed[reason] += n
+	c.suppressed[reason]++
 }
 
 func (c *counts) Attempted(_, outcome string) {
@@ -216,6 +216,7 @@ type sunk struct {
 }
 
 func newSink(t *testing.T, answer func(n int, w http.ResponseWriter, r *http.Request)) *sink {
+	t.Helper()
 	s := &sink{answer: answer}
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body) // what broke off is not kept whole

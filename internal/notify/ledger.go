@@ -93,7 +93,7 @@ func (w *work) writeRows(tx *state.Tx) error {
 	if err != nil {
 		return fmt.Errorf("delivery: %w", err)
 	}
-	defer insert.Close()
+	defer func() { _ = insert.Close() }() // it is the transaction's
 	for i := range w.rows {
 		d := &w.rows[i]
 		id, now, state, finished := first+int64(i), time.Now().UnixNano(), Queued, int64(0)

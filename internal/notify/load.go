@@ -48,7 +48,7 @@ func (n *Notify) surroundings(ctx context.Context) (*set, error) {
 		f, err := n.o.Filters.Compile(r.Value.Filter)
 		if err != nil {
 			n.o.Logger.WarnContext(ctx, "notify: a silence is broken", "id", r.ID, "err", err)
-			return nil //nolint:nilerr // it silences nothing
+			return nil // it silences nothing
 		}
 		only, _ := ids(r.Value.Rules) // checked when it was stored
 		s.silences = append(s.silences, silence{r.Value, r.ID, f, only})

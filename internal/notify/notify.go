@@ -30,7 +30,7 @@ type Journal interface {
 // Metrics are told how much is told.
 type Metrics interface {
 	Told(transport string)
-	Suppressed(rule, reason string, count int)
+	Suppressed(rule, reason string)
 	Attempted(transport, outcome string) // delivered, retrying or dead
 }
 

@@ -205,7 +205,7 @@ func (x *routingIndex) touching(pattern string) []int {
 	var found []int
 	for _, i := range x.others {
 		types := x.rules[i].Value.Types
-		if len(types) == 0 || slices.ContainsFunc(types, func(t string) bool { return overlap(t, pattern) }) {
+		if len(types) == 0 || slices.ContainsFunc(types, func(t string) bool { return Overlap(t, pattern) }) {
 			found = append(found, i)
 		}
 	}
@@ -281,8 +281,8 @@ func covers(pattern, other string) bool {
 	return true
 }
 
-// overlap reports whether a text can match both patterns.
-func overlap(a, b string) bool {
+// Overlap reports whether a text can match both patterns.
+func Overlap(a, b string) bool {
 	if !isPattern(a) {
 		return filter.Glob(b, a)
 	}

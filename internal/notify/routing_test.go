@@ -176,7 +176,7 @@ func TestPatterns(t *testing.T) {
 		if inB && !inA && covers(a, b) {
 			t.Fatalf("%q covers %q, and does not match %q", a, b, text)
 		}
-		if inA && inB && !overlap(a, b) {
+		if inA && inB && !Overlap(a, b) {
 			t.Fatalf("%q matches both", text)
 		}
 	})
@@ -194,8 +194,8 @@ func TestPatterns(t *testing.T) {
 		{"a*", "b*", false, false},
 		{"?", "??", false, false},
 	} {
-		if covers(c.a, c.b) != c.covers || overlap(c.a, c.b) != c.overlap || overlap(c.b, c.a) != c.overlap {
-			t.Errorf("%s and %s: covers %v, overlap %v %v", c.a, c.b, covers(c.a, c.b), overlap(c.a, c.b), overlap(c.b, c.a))
+		if covers(c.a, c.b) != c.covers || Overlap(c.a, c.b) != c.overlap || Overlap(c.b, c.a) != c.overlap {
+			t.Errorf("%s and %s: covers %v, overlap %v %v", c.a, c.b, covers(c.a, c.b), Overlap(c.a, c.b), Overlap(c.b, c.a))
 		}
 	}
 }

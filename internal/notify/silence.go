@@ -3,6 +3,7 @@ package notify
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -66,20 +67,11 @@ func (s *silence) covers(r *rule, sub *subject, now time.Time) bool {
 	if now.Before(s.StartsAt) || !now.Before(s.ExpiresAt) {
 		return false
 	}
-	if len(s.rules) > 0 && !containsID(s.rules, r.id) {
+	if len(s.rules) > 0 && !slices.Contains(s.rules, r.id) {
 		return false
 	}
 	matched, err := s.filter.Match(sub.input())
 	return matched && err == nil
-}
-
-func containsID(list []state.ObjectID, id state.ObjectID) bool {
-	for _, one := range list {
-		if one == id {
-			return true
-		}
-	}
-	return false
 }
 
 // ListSilences returns up to limit silences behind an id, also expired ones.

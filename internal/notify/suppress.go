@@ -37,7 +37,7 @@ type folded struct {
 	at    int64
 }
 
-func (w *work) suppress(r *rule, way, person state.ObjectID, reason string, seq event.Seq, count int) {
+func (w *work) suppress(r *rule, way, person state.ObjectID, reason string, seq event.Seq) {
 	at := w.e.seen
 	key := suppression{r.id, way, person, reason, at.Unix() / 3600}
 	f := w.suppressed[key]
@@ -45,9 +45,9 @@ func (w *work) suppress(r *rule, way, person state.ObjectID, reason string, seq 
 		f = &folded{}
 		w.suppressed[key] = f
 	}
-	f.count += count
+	f.count++
 	f.seq, f.at = seq, at.UnixNano()
-	w.e.n.o.Metrics.Suppressed(r.Name, reason, count)
+	w.e.n.o.Metrics.Suppressed(r.Name, reason)
 }
 
 func (s *suppression) key() string {
@@ -77,7 +77,7 @@ func (w *work) inBudget(t *telling) bool {
 		return true
 	}
 	if e.CausationDepth >= maxDepth {
-		w.suppress(t.rule, 0, 0, "depth", e.Sequence, 1)
+		w.suppress(t.rule, 0, 0, "depth", e.Sequence)
 		return false
 	}
 	id := cmpOr(e.CorrelationID, e.CausationID)
@@ -94,7 +94,7 @@ func (w *work) inBudget(t *telling) bool {
 		*c = chain{begun: e.RecordedTime.UnixNano()}
 	}
 	if c.told >= chainBudget {
-		w.suppress(t.rule, 0, 0, "budget", e.Sequence, 1)
+		w.suppress(t.rule, 0, 0, "budget", e.Sequence)
 		return false
 	}
 	c.told++

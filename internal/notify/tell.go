@@ -36,7 +36,7 @@ func (r *rule) details(t *told, group string) Details {
 	switch t.why {
 	case whyThreshold:
 		d.Title = fmt.Sprintf("%s: %d events in %s%s", r.Name, t.count, r.Threshold.Within, in)
-		d.Text = fmt.Sprintf("The last one: %s", t.lines[0].Text)
+		d.Text = "The last one: " + t.lines[0].Text
 	case whyAbsence:
 		d.Title = fmt.Sprintf("%s: nothing for %s%s", r.Name, r.Absence.Within, in)
 		d.Text = fmt.Sprintf("No event came since %s UTC.", stamp(t.lines[0].At))
@@ -141,7 +141,7 @@ func (w *work) tell(t *telling) {
 			continue
 		}
 		if reason := w.loops(t, way); reason != "" {
-			w.suppress(r, id, 0, reason, seq, 1)
+			w.suppress(r, id, 0, reason, seq)
 			continue
 		}
 		if !way.personal {
@@ -173,18 +173,18 @@ func (w *work) add(t *telling, to *way, who state.ObjectID, seq event.Seq) {
 			return // no longer there, or not active
 		}
 		if w.set.mutes[mute{r.id.String(), who.String()}] {
-			w.suppress(r, to.id, who, "unsubscribed", seq, 1)
+			w.suppress(r, to.id, who, "unsubscribed", seq)
 			return
 		}
 		if person.Email == "" && to.mode != Inbox {
-			w.suppress(r, to.id, who, "no_address", seq, 1)
+			w.suppress(r, to.id, who, "no_address", seq)
 			return
 		}
 	}
 	if t.told.why == whyEvent && (who != 0 || r.Routing) {
 		once := heard{to.id, who}
 		if w.heard[once] {
-			w.suppress(r, to.id, who, "told_already", seq, 1)
+			w.suppress(r, to.id, who, "told_already", seq)
 			return
 		}
 		w.heard[once] = true

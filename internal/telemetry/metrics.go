@@ -147,10 +147,8 @@ func (m *Metrics) SourceFailed(source string) { m.sourceErrors.WithLabelValues(s
 // Told counts a message that a rule made for a transport.
 func (m *Metrics) Told(transport string) { m.told.WithLabelValues(transport).Inc() }
 
-// Suppressed counts messages that a rule did not make, and why.
-func (m *Metrics) Suppressed(rule, reason string, count int) {
-	m.suppressed.WithLabelValues(rule, reason).Add(float64(count))
-}
+// Suppressed counts a message that a rule did not make, and why.
+func (m *Metrics) Suppressed(rule, reason string) { m.suppressed.WithLabelValues(rule, reason).Inc() }
 
 // Attempted counts an attempt to deliver a message.
 func (m *Metrics) Attempted(transport, outcome string) {

@@ -126,7 +126,7 @@ func merge[In any](r *http.Request, raw json.RawMessage, was In) (In, error) {
 func mergePatch(target, patch json.RawMessage) (json.RawMessage, error) {
 	var changes map[string]json.RawMessage
 	if json.Unmarshal(patch, &changes) != nil || changes == nil {
-		return patch, nil // all that is no object replaces what was there
+		return patch, nil //nolint:nilerr // all that is no object replaces what was there
 	}
 	var into map[string]json.RawMessage
 	if json.Unmarshal(target, &into) != nil || into == nil {
