@@ -3,9 +3,9 @@ package follow
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -101,7 +101,7 @@ func (r *rig) emit(n int) {
 	r.t.Helper()
 	for range n {
 		r.n++
-		e := event.Event{ID: event.ID(fmt.Sprint(r.n)), Source: "/t", Type: "x", Severity: event.Info, Time: time.Now()}
+		e := event.Event{ID: event.ID(strconv.Itoa(r.n)), Source: "/t", Type: "x", Severity: event.Info, Time: time.Now()}
 		if _, err := r.j.Append(r.t.Context(), []event.Event{e}); err != nil {
 			r.t.Fatal(err)
 		}
