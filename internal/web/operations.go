@@ -218,6 +218,7 @@ func schemas() object {
 	maps.Copy(all, searchSchemas())
 	maps.Copy(all, brandSchemas())
 	maps.Copy(all, notifySchemas())
+	maps.Copy(all, routingSchemas())
 	return all
 }
 

@@ -59,7 +59,7 @@ func newPages() *pages {
 		"clip": func(text string) string { return clipTo(text, clipValue) },
 		"long": func(text string) bool { return utf8.RuneCountInString(text) > clipValue },
 		"size": utf8.RuneCountInString,
-	})
+	}).Funcs(formFuncs())
 	shared = template.Must(shared.ParseFS(templateFiles, "ui/layout.html", "ui/components.html", "ui/part_*.html"))
 	names, err := fs.Glob(templateFiles, "ui/page_*.html")
 	if err != nil {

@@ -161,6 +161,25 @@ func (s *Server) pageTable() []pageRoute {
 		{"POST /catalog", admin, s.postTypePage, "", ""},
 		{"GET /catalog/{type}", read, s.getTypePage, "", ""},
 		{"GET /catalog/{type}/edit", admin, s.getEditType, "", ""},
+		{"GET /rules", read, s.getRulesPage, "Rules", "r"},
+		{"GET /rules/new", admin, s.getNewRule, "", ""},
+		{"POST /rules/new", admin, s.postRulePage, "", ""},
+		{"POST /rules/preview", admin, s.postRulePreview, "", ""},
+		{"GET /rules/{id}", read, s.getRulePage, "", ""},
+		{"POST /rules/{id}", admin, s.postRulePage, "", ""},
+		{"POST /rules/{id}/enabled", admin, s.postRuleState, "", ""},
+		{"POST /rules/{id}/delete", admin, s.postDeleteRule, "", ""},
+		{"GET /rules/{id}/explain", read, s.getExplain, "", ""},
+		{"GET /rules/{id}/backtest", read, s.getBackTest, "", ""},
+		{"GET /events/{sequence}/told", read, s.getTold, "", ""},
+		{"GET /routing", read, s.getRoutingPage, "", ""},
+		{"POST /routing", admin, s.postRoutingPage, "", ""},
+		{"GET /policies", read, s.getPoliciesPage, "", ""},
+		{"GET /policies/new", admin, s.getNewPolicy, "", ""},
+		{"POST /policies/new", admin, s.postPolicyPage, "", ""},
+		{"GET /policies/{id}", read, s.getPolicyPage, "", ""},
+		{"POST /policies/{id}", admin, s.postPolicyPage, "", ""},
+		{"POST /policies/{id}/delete", admin, s.postDeletePolicy, "", ""},
 		{"GET /users", admin, s.getUsersPage, "People", "p"},
 		{"POST /users", admin, s.postUsersPage, "", ""},
 		{"GET /users/{id}", admin, s.getUserPage, "", ""},
@@ -289,7 +308,7 @@ func (s *Server) brandTable() []route {
 // routes builds the mux. What no route knows is a problem, too.
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
-	table := slices.Concat(s.table(), s.identityTable(), s.brandTable(), s.alertTable(), s.notifyTable())
+	table := slices.Concat(s.table(), s.identityTable(), s.brandTable(), s.alertTable(), s.notifyTable(), s.routingTable())
 	hidden := map[string]bool{}
 	for _, r := range table {
 		hidden[r.pattern] = r.doc.hidden
