@@ -22,7 +22,7 @@ func newDeliveries(c *cli) *cobra.Command {
 		return "/v1/deliveries?" + q.Encode()
 	}
 	ledger := documents{header: []string{"ID", "CREATED", "STATE", "RULE", "TRANSPORT", "EVENT", "ATTEMPTS", "REASON"}, row: func(d document) []string {
-		return []string{d.text("id"), d.text("created"), d.text("state"), d.text("rule"), d.text("transport"), d.text("sequence"), d.text("attempts"), d.text("reason")}
+		return []string{d.text("id"), d.when("created"), d.text("state"), d.text("rule"), d.text("transport"), d.sequence(), d.text("attempts"), d.text("reason")}
 	}}
 	list := func(cmd *cobra.Command, _ []string) error { return c.listDocuments(cmd, query(), ledger) }
 	cmd := &cobra.Command{
@@ -101,7 +101,7 @@ func (c *cli) printDelivery(d document, ledger documents) error {
 	for _, t := range tries {
 		one, _ := t.(map[string]any)
 		a := document(one)
-		rows = append(rows, []string{a.text("number"), a.text("time"), a.text("status"), a.text("latency_ms") + " ms", a.text("answer"), a.text("error")})
+		rows = append(rows, []string{a.text("number"), a.when("time"), a.text("status"), a.text("latency_ms") + " ms", a.text("answer"), a.text("error")})
 	}
 	if len(rows) == 0 {
 		return nil

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"gopkg.in/yaml.v3"
@@ -52,6 +53,18 @@ func (d document) text(name string) string {
 		return fmt.Sprint(v)
 	}
 }
+
+// when is a time as people read it, in their own zone.
+func (d document) when(name string) string {
+	t, err := time.Parse(time.RFC3339, d.text(name))
+	if err != nil {
+		return d.text(name)
+	}
+	return t.Local().Format(time.DateTime)
+}
+
+// sequence is one without its zeros.
+func (d document) sequence() string { return strings.TrimLeft(d.text("sequence"), "0") }
 
 // documents makes the commands of a resource.
 func (c *cli) documents(d documents) *cobra.Command {

@@ -12,7 +12,7 @@ func init() { register(newInbox) }
 func newInbox(c *cli) *cobra.Command {
 	var all bool
 	box := documents{header: []string{"ID", "CREATED", "SEVERITY", "EVENT", "TITLE"}, row: func(d document) []string {
-		return []string{d.text("id"), d.text("created"), d.text("severity"), d.text("sequence"), d.text("title")}
+		return []string{d.text("id"), d.when("created"), d.text("severity"), d.sequence(), d.text("title")}
 	}}
 	cmd := &cobra.Command{
 		Use: "inbox", Short: "Read what you were told", Example: "  tocsin inbox\n  tocsin inbox seen 7", Args: args(cobra.NoArgs),

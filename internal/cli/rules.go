@@ -140,12 +140,12 @@ func (c *cli) printBackTest(raw document, b *backTest) error {
 	}
 	rows := [][]string{}
 	for _, t := range b.First {
-		rows = append(rows, []string{t.At, t.Why, strings.TrimLeft(t.Sequence, "0"), strconv.Itoa(t.To), t.Title})
+		rows = append(rows, []string{document{"at": t.At}.when("at"), t.Why, strings.TrimLeft(t.Sequence, "0"), strconv.Itoa(t.To), t.Title})
 	}
 	if err := c.table([]string{"TIME", "WHY", "EVENT", "TO", "TITLE"}, rows); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(c.out, "\nSince %s: it fires for %d of %d events, %d of them silenced; %d tellings, %d messages.\n", b.Since, b.Matched, b.Events, b.Silenced, b.Tellings, b.Messages)
+	_, err := fmt.Fprintf(c.out, "\nSince %s: it fires for %d of %d events, %d of them silenced; %d tellings, %d messages.\n", document{"since": b.Since}.when("since"), b.Matched, b.Events, b.Silenced, b.Tellings, b.Messages)
 	if err == nil && b.Partial {
 		_, err = fmt.Fprintln(c.out, "There was no time for all of it: use a shorter --since.")
 	}
