@@ -202,6 +202,7 @@ func (w *walk) telling() {
 	w.call("POST /v1/transports", "hook", jsonMedia, `{"name":"hook","mode":"webhook","settings":{"url":"http://127.0.0.1:1/"}}`) // refused: loopback
 	w.call("POST /v1/transports/{id}/reveal", "hook", jsonMedia, `{"password":"`+password+`"}`)
 	w.call("POST /v1/rules", "told", jsonMedia, `{"name":"told","types":["told"],"transports":["`+w.ids["hook"]+`"]}`)
+	w.call("PUT /v1/routing", "", jsonMedia, `{"type":"disk_full","transport":"`+w.ids["hook"]+`","severity":"warn"}`)
 	w.emit(eventMedia, anEvent("told", "type", "told"))
 	var dead []object
 	eventually(w.t, "the message is dead", func() bool {

@@ -102,6 +102,7 @@ type typeView struct {
 	Row                  catalogLine
 	Wired                badge
 	Schema, Events, Edit string
+	Routes               []routingCell // that hold now
 	Emit                 pair
 	Example, ExampleSays string
 	Words                wordsView
@@ -131,6 +132,9 @@ func (s *Server) getTypePage(w http.ResponseWriter, r *http.Request) error {
 		Emit: pair{"Shell", emitCommand(&e)}, Events: eventsHref(equals("type", string(e.Type)), "30d"),
 	}
 	if v.Example, v.ExampleSays, err = s.example(r.Context(), &e); err != nil {
+		return err
+	}
+	if v.Routes, err = s.routesOf(r.Context(), &e); err != nil {
 		return err
 	}
 	words, own, err := s.Notify.TemplateOf(r.Context(), e.Type)

@@ -2,12 +2,14 @@ package web
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 
+	"github.com/tocsin-events/tocsin/internal/catalog"
 	"github.com/tocsin-events/tocsin/internal/event"
 	"github.com/tocsin-events/tocsin/internal/identity"
 	"github.com/tocsin-events/tocsin/internal/notify"
@@ -128,6 +130,26 @@ func routingLineOf(row *notify.RoutingRow, ways []notify.RoutingTransport) routi
 		l.Cells = append(l.Cells, cell)
 	}
 	return l
+}
+
+// routesOf are the cells of a type in which it is told.
+func (s *Server) routesOf(ctx context.Context, e *catalog.Entry) ([]routingCell, error) {
+	m, err := s.Notify.Routing(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var all []routingCell
+	for i := range m.Rows {
+		if m.Rows[i].Type != string(e.Type) {
+			continue
+		}
+		for _, c := range routingLineOf(&m.Rows[i], m.Transports).Cells {
+			if c.Own != "" || c.Inherited != "" || c.Some > 0 {
+				all = append(all, c)
+			}
+		}
+	}
+	return all, nil
 }
 
 // isSet reports whether a row has something of its own.
