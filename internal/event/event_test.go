@@ -234,6 +234,11 @@ func FuzzDecode(f *testing.F) {
 		if diff := cmp.Diff(e, again); diff != "" {
 			t.Fatalf("read again: %s", diff)
 		}
+		e.Sequence, e.RecordedTime = 0, time.Time{}
+		stored, err := event.DecodeStored(e.AppendStored(nil))
+		if diff := cmp.Diff(e, stored); diff != "" || err != nil {
+			t.Fatalf("read from the journal: %v, %s", err, diff)
+		}
 		e.Sequence, e.RecordedTime = 9, time.Unix(0, 1)
 		if got := event.InsertRecorded(nil, e.AppendStored(nil), 9, time.Unix(0, 1)); !bytes.Equal(got, e.AppendJSON(nil)) {
 			t.Fatalf("InsertRecorded = %s", got)

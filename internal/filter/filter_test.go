@@ -73,6 +73,13 @@ func TestMatch(t *testing.T) {
 		{`time > timestamp("2026-11-21T10:00:00Z")`, true},
 		{`time < ago("1d") || time > ago("24h")`, true},
 		{`subject.matches("^backup/")`, true},
+		{`host == "web-17" && subject == "backup/nightly"`, true},
+		{`host == "web-1" || onbehalfof == "x"`, false},
+		{`"x" == brand`, false},
+		{`data.name == "nightly" && data.ok == false && data.none == null && data.ratio == 1.0 && data.exit_status == 3 && !has(data.absent) && data.name != "" && data.labels[1] == "offsite"`, true},
+		{`size(data) == 9 && "name" in data && !("absent" in data) && data == data && data.exists(k, k == "ratio")`, true},
+		{`data.name == "nightly" && size(data) == 9 && data.map(k, data[k]).exists(v, v == "z")`, true},
+		{`data[1] == 2`, false},
 	}
 	for _, tt := range tests {
 		f, err := env.Compile(tt.filter)
@@ -111,6 +118,8 @@ func columns(e *event.Event) func(*filter.Node) filter.Outcome {
 				}
 			}
 			return filter.CanBeFalse
+		case filter.OpAttribute:
+			return is(n.Values[0] == e.Text(n.Path))
 		case filter.OpGlob:
 			return is(filter.Glob(n.Values[0], n.Column.Value(e)))
 		case filter.OpSeverity:

@@ -13,8 +13,8 @@ import (
 	"github.com/tocsin-events/tocsin/internal/event/scan"
 )
 
-// Input is one event as filters see it. Its data is decoded once, when the
-// first filter asks for it, so that many filters on one event are cheap. It
+// Input is one event as filters see it. What they ask for of its data is decoded
+// once, so that many filters on one event are cheap. It
 // belongs to one goroutine.
 type Input struct {
 	event *event.Event
@@ -76,11 +76,14 @@ func mapMembers(variable string) []string {
 }
 
 func (in *Input) decoded() ref.Val {
-	if in.data == nil {
+	switch {
+	case in.data != nil:
+	case in.event.Data == nil:
 		in.data = types.DefaultTypeAdapter.NativeToValue(map[string]any{})
-		if in.event.Data != nil {
-			in.data = types.DefaultTypeAdapter.NativeToValue(decode(in.event.Data))
-		}
+	case len(in.event.Data) > 0 && in.event.Data[0] == '{':
+		in.data = &members{raw: in.event.Data}
+	default:
+		in.data = types.DefaultTypeAdapter.NativeToValue(decode(in.event.Data))
 	}
 	return in.data
 }

@@ -52,18 +52,19 @@ type Op uint8
 
 // The operations. Those from OpIn on are leaves, which an index may answer.
 const (
-	OpUnknown  Op = iota // a part that no index can answer
-	OpConst              // Values is empty: true of every event when Min is 1, of none when 0
-	OpAnd                // all Kids
-	OpOr                 // any of Kids
-	OpNot                // not the one in Kids
-	OpNeeds              // true only where the one in Kids is true; else nothing is known
-	OpIn                 // the attribute Column equals one of Values
-	OpSeverity           // Min <= severity number <= Max
-	OpTime               // Min <= time <= Max, in nanoseconds since 1970
-	OpData               // the data member at Path equals Values[0] (its JSON text; a string without its quotes)
-	OpGlob               // the attribute Column matches the pattern Values[0] (see Glob)
-	OpText               // a string value of data holds Values[0], ignoring case
+	OpUnknown   Op = iota // a part that no index can answer
+	OpConst               // Values is empty: true of every event when Min is 1, of none when 0
+	OpAnd                 // all Kids
+	OpOr                  // any of Kids
+	OpNot                 // not the one in Kids
+	OpNeeds               // true only where the one in Kids is true; else nothing is known
+	OpIn                  // the attribute Column equals one of Values
+	OpSeverity            // Min <= severity number <= Max
+	OpTime                // Min <= time <= Max, in nanoseconds since 1970
+	OpData                // the data member at Path equals Values[0] (its JSON text; a string without its quotes)
+	OpGlob                // the attribute Column matches the pattern Values[0] (see Glob)
+	OpText                // a string value of data holds Values[0], ignoring case
+	OpAttribute           // the attribute named Path, which is in no column, equals Values[0]
 )
 
 // Column names the attributes that the journal keeps in columns of their own.
@@ -86,7 +87,12 @@ type Node struct {
 	Column   Column
 	Values   []string
 	Min, Max int64
-	Path     string // of OpData: member names joined by "."
+	Path     string // of OpData: member names joined by "."; of OpAttribute: a name
+}
+
+// Attribute is the name of the attribute that a column holds.
+func (c Column) Attribute() string {
+	return [...]string{"type", "kind", "source", "authid", "clientip", "id"}[c]
 }
 
 // Value returns the value of a column in an event.

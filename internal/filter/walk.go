@@ -189,6 +189,12 @@ func (p *planner) equals(a, b ast.Expr) *Node {
 		}
 		return unknown()
 	}
+	if name, ok := attributeOf(a); ok {
+		if value, ok := stringOf(b); ok {
+			return &Node{Op: OpAttribute, Path: name, Values: []string{value}}
+		}
+		return unknown()
+	}
 	if isIdent(a, "severitytext") {
 		if value, ok := stringOf(b); ok {
 			s, err := event.ParseSeverity(value)
@@ -346,6 +352,15 @@ func isData(e ast.Expr) bool {
 }
 
 // dataPath recognises data.a.b and data["a"].b.
+// attributeOf recognises an attribute of type String that is in no column.
+func attributeOf(e ast.Expr) (string, bool) {
+	if e.Kind() != ast.IdentKind {
+		return "", false
+	}
+	name := e.AsIdent()
+	return name, name == "subject" || slices.Contains(event.TextAttributes(), name)
+}
+
 func dataPath(e ast.Expr) (string, bool) {
 	var names []string
 	for {

@@ -5,11 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
-	"github.com/tocsin-events/tocsin/internal/catalog"
 	"github.com/tocsin-events/tocsin/internal/config"
 	"github.com/tocsin-events/tocsin/internal/event"
 	"github.com/tocsin-events/tocsin/internal/filter"
@@ -32,7 +29,7 @@ type rule struct {
 	created  time.Time
 	version  int64
 
-	path, value string // data.path == value is needed; empty where no such thing is known
+	need need
 }
 
 // policy is a compiled binding.
@@ -99,7 +96,9 @@ func (n *Notify) compile(id state.ObjectID, r Rule, stored func(state.ObjectID) 
 		return nil, err
 	}
 	c.print = printOf(&r)
-	c.path, c.value = needed(c.filter.Plan())
+	if n, ok := needed(c.filter.Plan()); ok {
+		c.need = n
+	}
 	return c, nil
 }
 
@@ -191,27 +190,6 @@ func printOf(r *Rule) string {
 	return shortHash(string(doc))
 }
 
-// needed finds a condition data.x == "text" without which a filter can't be
-// true. Texts that could be another type's are left out: 5 may be written 5.0.
-func needed(plan *filter.Node) (path, value string) {
-	switch plan.Op {
-	case filter.OpAnd:
-		for _, kid := range plan.Kids {
-			if path, value = needed(kid); path != "" {
-				return path, value
-			}
-		}
-	case filter.OpNeeds:
-		return needed(plan.Kids[0])
-	case filter.OpData:
-		v := plan.Values[0]
-		if _, err := strconv.ParseFloat(v, 64); err != nil && v != "" && v != "true" && v != "false" && v != "null" && !strings.ContainsAny(v[:1], `[{"`) {
-			return plan.Path, v
-		}
-	}
-	return "", ""
-}
-
 // set is all that decides, as it was stored at one moment. It belongs to one
 // goroutine.
 type set struct {
@@ -233,73 +211,6 @@ type way struct {
 	id         state.ObjectID
 	name, mode string
 	personal   bool
-}
-
-// bucket is the rules that may fire for one type of event.
-type bucket struct {
-	always []*rule
-	ends   []*rule // those for which events of the type may end what was told
-	byPath []byPath
-}
-
-type byPath struct {
-	path  string
-	rules map[string][]*rule
-}
-
-// maxBuckets bounds the memory for types that strangers invent.
-const maxBuckets = 5000
-
-func (s *set) bucket(t event.Type) *bucket {
-	if b := s.buckets[t]; b != nil {
-		return b
-	}
-	b := &bucket{}
-	transient := s.transient(t)
-	for _, r := range s.rules {
-		if transient && !slices.Contains(r.Types, string(t)) {
-			continue
-		}
-		if r.resolve != nil && slices.ContainsFunc(r.Resolve.Types, func(p string) bool { return filter.Glob(p, string(t)) }) {
-			b.ends = append(b.ends, r)
-		}
-		if len(r.Types) > 0 && !slices.ContainsFunc(r.Types, func(p string) bool { return filter.Glob(p, string(t)) }) {
-			continue
-		}
-		if r.path == "" {
-			b.always = append(b.always, r)
-			continue
-		}
-		i := slices.IndexFunc(b.byPath, func(p byPath) bool { return p.path == r.path })
-		if i < 0 {
-			i = len(b.byPath)
-			b.byPath = append(b.byPath, byPath{r.path, map[string][]*rule{}})
-		}
-		b.byPath[i].rules[r.value] = append(b.byPath[i].rules[r.value], r)
-	}
-	if len(s.buckets) >= maxBuckets {
-		clear(s.buckets)
-	}
-	s.buckets[t] = b
-	return b
-}
-
-// candidates calls do with every rule that may fire for an event.
-func (s *set) candidates(sub *subject, do func(*rule)) {
-	b := s.bucket(sub.Type)
-	for _, r := range b.always {
-		if sub.Severity >= r.least {
-			do(r)
-		}
-	}
-	for i := range b.byPath {
-		p := &b.byPath[i]
-		for _, r := range p.rules[catalog.Lookup(sub.Event, "data."+p.path)] {
-			if sub.Severity >= r.least {
-				do(r)
-			}
-		}
-	}
 }
 
 // compiles refuses a rule that can't work: what it names must be there.

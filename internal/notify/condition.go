@@ -27,6 +27,11 @@ func (s *subject) input() *filter.Input {
 	return s.in
 }
 
+// line is the event in one line, without its text.
+func (s *subject) line() line {
+	return line{Seq: s.Sequence, At: s.RecordedTime.UnixNano(), Type: s.Type, Severity: s.Severity}
+}
+
 // condition is a compiled matcher or expression.
 type condition struct {
 	matcher *compiledMatcher

@@ -240,6 +240,8 @@ func TestIndex(t *testing.T) {
 	texts := []string{
 		`data.host == "web1"`, `data.host == "web1" && data.n > 1`, `data.host == "web2"`, `data.host == "web1" || data.n == 7`, `data.n == 7`, `data.n == "7"`,
 		`"web1" == data.host`, `data.host != "web1"`, `!(data.host == "web1")`, `data.a.b == "deep" && true`, `data.host in ["web1"]`, ``, `data.host == "true"`, `data.flag == true`,
+		`host == "web1"`, `host == "web1" || host == "web2"`, `host == ""`, `source in ["/t", "/u", "/t"]`, `source == "/u"`, `data.host in ["web1", "web2", "web1"]`, `type == "x"`,
+		`actor.id == "1" || clientip == "192.0.2.1"`, `subject == "s" && data.host == "web1"`, `host in ["web2"]`, `data.host == "web2" || data.host == "w" || data.n == 7`,
 	}
 	for i, text := range texts {
 		k.rule(string(rune('a'+i)), way, func(r *Rule) { r.Filter = text })
@@ -248,8 +250,8 @@ func TestIndex(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, data := range []string{`{"host":"web1","n":7}`, `{"host":"web2","n":7.0}`, `{"n":"7"}`, `{"a":{"b":"deep"},"host":"w\u0065b1"}`, `{"host":true,"flag":true}`, `{}`, `[]`} {
-		e := event.Event{Type: "x", Source: "/t", Severity: event.Info, Data: []byte(data)}
+	for i, data := range []string{`{"host":"web1","n":7}`, `{"host":"web2","n":7.0}`, `{"n":"7"}`, `{"a":{"b":"deep"},"host":"w\u0065b1"}`, `{"host":true,"flag":true}`, `{}`, `[]`} {
+		e := event.Event{Type: "x", Source: "/t", Severity: event.Info, Subject: "s", AuthID: "1", Host: []string{"web1", "web2", ""}[i%3], Data: []byte(data)}
 		fired := map[string]bool{}
 		sub := newSubject(&e)
 		s.candidates(sub, func(r *rule) { fired[r.Filter] = r.decide(t.Context(), s.people, sub, &verdict{}) })
@@ -260,7 +262,9 @@ func TestIndex(t *testing.T) {
 			}
 		}
 	}
-	if s.byID[1].path != "host" || s.byID[5].path != "" || s.byID[10].path != "a.b" {
-		t.Errorf("needed: %q, %q, %q", s.byID[1].path, s.byID[5].path, s.byID[10].path)
+	for id, want := range map[state.ObjectID]string{1: "data.host", 5: "", 10: "data.a.b", 11: "data.host", 15: "host", 16: "host", 18: "source", 21: "", 22: "", 23: "subject"} {
+		if got := s.byID[id].need.place; got != want {
+			t.Errorf("%s needs something at %q, want %q", s.byID[id].Filter, got, want)
+		}
 	}
 }

@@ -22,6 +22,8 @@ type engine struct {
 	memo *memory
 	seen time.Time // the newest recorded time; ticks never lie before it
 
+	events []event.Event // room for those of a batch
+
 	exceptions map[string]int // raised in this minute, by rule and policy
 	minute     int64
 }
@@ -50,10 +52,10 @@ func (e *engine) Handle(ctx context.Context, hits []segment.Hit, now time.Time) 
 	if len(hits) == 0 && e.set != nil && (e.memo.due().IsZero() || e.memo.due().After(now)) {
 		return nil, nil
 	}
-	events := make([]event.Event, 0, len(hits))
+	events := e.events[:0]
 	changed := e.set == nil
 	for i := range hits {
-		ev, err := event.Decode(hits[i].Body)
+		ev, err := event.DecodeStored(hits[i].Body)
 		if err != nil {
 			return nil, fmt.Errorf("event %d: %w", hits[i].Seq, err)
 		}
@@ -61,6 +63,7 @@ func (e *engine) Handle(ctx context.Context, hits []segment.Hit, now time.Time) 
 		changed = changed || e.reconfigures(&ev)
 		events = append(events, ev)
 	}
+	e.events = events
 	w := e.work(ctx)
 	if changed {
 		set, err := e.n.load(ctx, e.set)
@@ -128,13 +131,16 @@ type work struct {
 	raised     []event.Event
 	heard      map[heard]bool // of the present event
 	chains     map[string]*chain
+	says       verdict
 }
 
 // heard is who was told of an event by which way.
 type heard struct{ way, person state.ObjectID }
 
 func (e *engine) work(ctx context.Context) *work {
-	return &work{e: e, ctx: ctx, set: e.set, suppressed: map[suppression]*folded{}, heard: map[heard]bool{}, chains: map[string]*chain{}}
+	w := &work{e: e, ctx: ctx, set: e.set, suppressed: map[suppression]*folded{}, heard: map[heard]bool{}, chains: map[string]*chain{}}
+	w.says = verdict{raise: w.raise, ran: w.ran}
+	return w
 }
 
 // observe decides about one event.
@@ -174,8 +180,7 @@ func (w *work) apply(r *rule, sub *subject) error {
 	if sub.RecordedTime.Before(r.created) {
 		return nil // what happened before the rule is not its business
 	}
-	v := verdict{raise: w.raise, ran: w.ran}
-	if !r.decide(w.ctx, w.set.people, sub, &v) {
+	if !r.decide(w.ctx, w.set.people, sub, &w.says) {
 		return nil
 	}
 	now := sub.RecordedTime
@@ -189,11 +194,11 @@ func (w *work) apply(r *rule, sub *subject) error {
 	if err != nil {
 		w.raise(r, nil, sub, "recipients.expression", r.Recipients.Expression, err)
 	}
-	happened := w.line(sub)
-	if !r.remembers() {
-		w.tell(&telling{rule: r, told: told{why: whyEvent, at: now.UnixNano(), lines: []line{happened}, count: 1, worst: sub.Severity}, persons: persons, cause: sub})
+	if !r.remembers() { // its words are found when it is sent
+		w.tell(&telling{rule: r, told: told{why: whyEvent, at: now.UnixNano(), lines: []line{sub.line()}, count: 1, worst: sub.Severity}, persons: persons, cause: sub})
 		return nil
 	}
+	happened := w.line(sub)
 	group, shown := r.group(sub, persons)
 	return w.stir(r, group, shown, persons, &happened, sub, now)
 }
@@ -227,7 +232,9 @@ func (w *work) line(sub *subject) line {
 	if len(text) > longest {
 		text = strings.ToValidUTF8(text[:longest], "") + "…"
 	}
-	return line{Seq: sub.Sequence, At: sub.RecordedTime.UnixNano(), Type: sub.Type, Severity: sub.Severity, Text: text}
+	l := sub.line()
+	l.Text = text
+	return l
 }
 
 // stir moves one cell, and tells what it asks for.
