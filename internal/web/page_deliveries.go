@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tocsin-events/tocsin/internal/identity"
@@ -68,6 +69,15 @@ func (f deliveryFilter) pairs() []pair {
 		}
 	}
 	return all
+}
+
+// flags are the same for the command line.
+func (f deliveryFilter) flags() string {
+	var out strings.Builder
+	for _, p := range f.pairs() {
+		out.WriteString(" --" + p.Name + " " + shellQuote(p.Value))
+	}
+	return out.String()
 }
 
 const deliveriesPerPage = 50
@@ -144,7 +154,7 @@ func (s *Server) getDeliveriesPage(w http.ResponseWriter, r *http.Request) error
 	}
 	return s.render(w, r, "deliveries", pageView{
 		Title: "Deliveries", Says: "Each message that a rule has made: whether it has arrived, and what the other side said.", Docs: "deliveries", Active: "/deliveries",
-		Command: `curl -H "Authorization: Bearer $TOCSIN_TOKEN" ` + shellQuote(s.Base+f.href("/v1/deliveries")), Body: v,
+		Command: "tocsin deliveries" + f.flags(), Body: v,
 	})
 }
 
@@ -230,6 +240,7 @@ type deliveryView struct {
 	Facts       []pair
 	Way         string // the page of the transport
 	More        []link
+	Inbox       bool // it lies there: nothing was sent
 	Replayable  bool
 	Escalates   bool
 	RecipientID string
@@ -282,7 +293,7 @@ func (s *Server) showDelivery(w http.ResponseWriter, r *http.Request, v delivery
 	}
 	return s.renderStatus(w, r, status, "delivery", pageView{
 		Title: "Delivery " + id.String(), Says: "One message, and what came of each attempt to send it.", Docs: "deliveries", Active: "/deliveries",
-		Command: `curl -H "Authorization: Bearer $TOCSIN_TOKEN" ` + s.Base + "/v1/deliveries/" + id.String(), Body: v,
+		Command: "tocsin deliveries show " + id.String(), Body: v,
 	})
 }
 
@@ -309,16 +320,15 @@ func (s *Server) completeDelivery(r *http.Request, v *deliveryView, d *notify.De
 	if d.Recipient != 0 && p.Can(identity.Admin) {
 		v.RecipientID = d.Recipient.String()
 	}
-	inbox := false
 	t, err := s.Notify.GetTransport(ctx, d.Transport)
 	switch {
 	case err == nil:
-		inbox = t.Value.Mode == notify.Inbox
+		v.Inbox = t.Value.Mode == notify.Inbox
 		v.Way = "/transports/" + d.Transport.String()
 	case !isNotFound(err):
 		return err
 	}
-	v.Replayable = v.Way != "" && !inbox && (d.State == notify.Dead || d.State == notify.Delivered) && p.Can(identity.Admin)
+	v.Replayable = v.Way != "" && !v.Inbox && (d.State == notify.Dead || d.State == notify.Delivered) && p.Can(identity.Admin)
 	if p.Can(identity.Emit) {
 		if v.Escalates, err = s.Notify.Escalating(ctx, d.ID); err != nil {
 			return err
@@ -418,19 +428,8 @@ func (s *Server) getReplayPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	return s.render(w, r, "replay", pageView{
 		Title: "Send again", Says: "What would be sent once more, before it is.", Docs: "deliveries", Active: "/deliveries",
-		Command: `curl -X POST -H "Authorization: Bearer $TOCSIN_TOKEN" -H 'Content-Type: application/json' ` + s.Base + "/v1/deliveries/replay -d " + shellQuote(replayJSON(v.Fields)), Body: v,
+		Command: "tocsin deliveries replay" + f.flags(), Body: v,
 	})
-}
-
-func replayJSON(fields []pair) string {
-	out := "{"
-	for i, p := range fields {
-		if i > 0 {
-			out += ","
-		}
-		out += strconv.Quote(p.Name) + ":" + strconv.Quote(p.Value)
-	}
-	return out + "}"
 }
 
 // postReplayAllPage sends all deliveries again that the form names.

@@ -60,7 +60,7 @@ func (s *Server) getInboxPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	return s.render(w, r, "inbox", pageView{
 		Title: "Inbox", Says: "What rules have told you, newest first.", Docs: "deliveries", Active: "/inbox",
-		Command: `curl -H "Authorization: Bearer $TOCSIN_TOKEN" ` + s.Base + "/v1/inbox", Body: v,
+		Command: "tocsin inbox --all", Body: v,
 	})
 }
 

@@ -91,7 +91,7 @@ func (s *Server) showSilences(w http.ResponseWriter, r *http.Request, v silences
 	var status int
 	var err error
 	if bad, ok := asFilterError(failed); ok {
-		v.Mistake, failed, status = pointAt(filter.FromSearchBox(v.Form.Filter), bad), nil, http.StatusBadRequest
+		v.Mistake, status = pointAt(filter.FromSearchBox(v.Form.Filter), bad), http.StatusBadRequest
 	} else if v.Problem, status, err = refusal(failed); err != nil {
 		return err
 	}
@@ -117,7 +117,7 @@ func (s *Server) showSilences(w http.ResponseWriter, r *http.Request, v silences
 	}
 	return s.renderStatus(w, r, status, "silences", pageView{
 		Title: "Silences", Says: "What is not told for a time, such as while a machine is looked after. It is recorded all the same.", Docs: "deliveries", Active: "/silences",
-		Command: `curl -H "Authorization: Bearer $TOCSIN_TOKEN" ` + s.Base + "/v1/silences", Body: v,
+		Command: "tocsin silences list", Body: v,
 	})
 }
 

@@ -85,7 +85,7 @@ func (s *Server) showWords(w http.ResponseWriter, r *http.Request, v wordsView, 
 	}
 	return s.renderStatus(w, r, status, "words", pageView{
 		Title: "Words of " + string(e.Type), Says: "How an event of this type is told: title and text of the message.", Docs: "deliveries", Active: "/catalog",
-		Command: `curl -H "Authorization: Bearer $TOCSIN_TOKEN" ` + s.Base + "/v1/templates", Body: v,
+		Command: "tocsin templates create template.yaml", Body: v,
 	})
 }
 

@@ -76,7 +76,7 @@ func (s *Server) getTransportsPage(w http.ResponseWriter, r *http.Request) error
 	}
 	return s.render(w, r, "transports", pageView{
 		Title: "Transports", Says: "The ways in which people and machines are told, and how each stands.", Docs: "deliveries", Active: "/transports",
-		Command: `curl -H "Authorization: Bearer $TOCSIN_TOKEN" ` + s.Base + "/v1/transports", Body: v,
+		Command: "tocsin transports list", Body: v,
 	})
 }
 
@@ -117,6 +117,7 @@ type transportForm struct {
 	Modes    []transport.Mode // to choose from, where none is chosen yet
 	Mode     transport.Mode
 	Name     string
+	Called   string // what it is called now
 	Fields   []optionField
 	Rate     [2]string // count, within
 	Retry    [3]string // attempts, first, most
@@ -353,9 +354,9 @@ func (s *Server) showTransportForm(w http.ResponseWriter, r *http.Request, v tra
 	}
 	d := notify.DefaultRetry()
 	v.Defaults = [3]string{strconv.Itoa(d.Attempts), d.First.String(), d.Most.String()}
-	page := pageView{Title: "New transport", Says: "A way in which rules can tell people or machines.", Docs: "transports", Active: "/transports", Command: "curl -X POST " + s.Base + "/v1/transports", Body: v}
+	page := pageView{Title: "New transport", Says: "A way in which rules can tell people or machines.", Docs: "transports", Active: "/transports", Command: "tocsin transports create transport.yaml", Body: v}
 	if v.ID != "" {
-		page.Title, page.Says, page.Command = "Transport "+v.ID, plain(v.Mode.Doc), "curl -X PATCH "+s.Base+"/v1/transports/"+v.ID
+		page.Title, page.Says, page.Command = v.Called, plain(v.Mode.Doc), "tocsin transports edit "+v.ID+" change.yaml"
 	}
 	return s.renderStatus(w, r, status, "transport", page)
 }
@@ -442,7 +443,7 @@ func (s *Server) openTransportForm(r *http.Request) (v transportForm, err error)
 	if err != nil {
 		return v, err
 	}
-	v.Status, v.Badge = stands[id], standing(stands[id])
+	v.Called, v.Status, v.Badge = line(t.Value.Name), stands[id], standing(stands[id])
 	rules, err := s.Notify.ListRules(ctx, 0, maxPage)
 	for _, r := range rules {
 		if slices.Contains(r.Value.Transports, v.ID) {
