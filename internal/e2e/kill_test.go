@@ -74,20 +74,7 @@ func killRounds(t *testing.T, more func(round int) bool) {
 		s := boot(t, data)
 		s.token = token
 		checkAcked(t, s, a, round)
-		enough := a.await(1 + random.IntN(1500))
-		ctx, cancel := context.WithCancel(t.Context())
-		var writers sync.WaitGroup
-		for w := range 8 {
-			writers.Go(func() { write(ctx, s, a, fmt.Sprintf("r%d-w%d", round, w), w) })
-		}
-		select {
-		case <-enough:
-		case <-time.After(patience):
-			t.Fatalf("round %d: too little is acknowledged:\n%s", round, s.log)
-		}
-		s.kill()
-		cancel()
-		writers.Wait()
+		killUnder(t, s, a, round, 1+random.IntN(1500), []int{0, 1, 2, 3, 4, 5, 6, 7})
 	}
 	s := boot(t, data)
 	s.token = token
@@ -98,6 +85,27 @@ func killRounds(t *testing.T, more func(round int) bool) {
 		t.Errorf("journal verify on the stopped server's folder: exit %d: %s%s", code, out, errOut)
 	}
 	t.Logf("%d events were acknowledged over %d kills", len(a.all), round)
+}
+
+// killUnder kills a server while writers of some sorts (see write) keep it busy,
+// as soon as a number of events more is acknowledged.
+func killUnder(t *testing.T, s *server, a *acked, round, events int, sorts []int) {
+	t.Helper()
+	enough := a.await(events)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var writers sync.WaitGroup
+	for i, sort := range sorts {
+		writers.Go(func() { write(ctx, s, a, fmt.Sprintf("r%d-w%d", round, i), sort) })
+	}
+	select {
+	case <-enough:
+	case <-time.After(patience):
+		t.Fatalf("round %d: too little is acknowledged:\n%s", round, s.log)
+	}
+	s.kill()
+	cancel()
+	writers.Wait()
 }
 
 // startOnce makes a data folder and a token for all rounds.

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -78,20 +77,7 @@ func TestTellingSurvivesKills(t *testing.T) {
 	for round := range rounds {
 		s := boot(t, data, loopback)
 		s.token = token
-		enough := a.await(1 + random.IntN(400))
-		ctx, cancel := context.WithCancel(t.Context())
-		var writers sync.WaitGroup
-		for w := range 4 {
-			writers.Go(func() { write(ctx, s, a, fmt.Sprintf("r%d-w%d", round, w), 2+w%2) })
-		}
-		select {
-		case <-enough:
-		case <-time.After(patience):
-			t.Fatalf("round %d: too little is acknowledged:\n%s", round, s.log)
-		}
-		s.kill()
-		cancel()
-		writers.Wait()
+		killUnder(t, s, a, round, 1+random.IntN(400), []int{2, 3, 2, 3})
 	}
 	s = boot(t, data, loopback)
 	s.token = token

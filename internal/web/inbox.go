@@ -40,7 +40,7 @@ func ownInbox(r *http.Request) (state.ObjectID, error) {
 	if p := callerOf(r).principal; p.User != 0 {
 		return p.User, nil
 	}
-	return 0, event.Invalidf("a token has no inbox: ask as a user")
+	return 0, event.Invalidf("only users have an inbox: sign in (tocsin login)")
 }
 
 func (s *Server) getInbox(w http.ResponseWriter, r *http.Request) error {
