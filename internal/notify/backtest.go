@@ -81,7 +81,8 @@ func (n *Notify) TestRuleWithin(ctx context.Context, r Rule, since time.Time, mo
 	}
 	t := backTest{n: n, BackTest: &b, rule: c, set: s, cells: map[string]*remembered{}, seen: b.Since}
 	plan := c.wanted()
-	q := segment.Query{Plan: plan, Match: func(e *event.Event) (bool, error) { return true, nil }, Ascending: true, Limit: backTestPage, Transient: true, Deadline: deadline}
+	fits := func(e *event.Event) (bool, error) { return e.Severity >= c.least && c.fitsType(e.Type), nil }
+	q := segment.Query{Plan: plan, Match: fits, Ascending: true, Limit: backTestPage, Transient: true, Deadline: deadline}
 	if q.Above, err = n.before(ctx, since); err != nil {
 		return b, err
 	}

@@ -40,17 +40,17 @@ func (n *Notify) Explain(ctx context.Context, id state.ObjectID, r Rule, seq eve
 	if err != nil {
 		return x, err
 	}
-	hit, err := n.o.Journal.Get(seq)
-	if err != nil {
+	if id != 0 {
+		stored, err := n.GetRule(ctx, id)
+		if err != nil {
+			return x, err
+		}
+		c.created = stored.Created
+	}
+	if x.Event, err = n.event(seq); err != nil {
 		return x, err
 	}
-	e, err := event.Decode(hit.Body)
-	if err != nil {
-		return x, fmt.Errorf("event %d: %w", seq, err)
-	}
-	e.Sequence, e.RecordedTime = hit.Seq, time.Unix(0, hit.Recorded).UTC()
-	x.Event = &e
-	n.check(ctx, c, s, newSubject(&e), &x)
+	n.check(ctx, c, s, newSubject(x.Event), &x)
 	if id != 0 {
 		x.Deliveries, err = n.Deliveries(ctx, DeliveryQuery{Rule: id, Sequence: seq, Limit: 50})
 	}
@@ -105,6 +105,7 @@ func (n *Notify) check(ctx context.Context, r *rule, s *set, sub *subject, x *Ex
 	}
 	if !sub.RecordedTime.IsZero() && sub.RecordedTime.Before(r.created) {
 		add("age", false, "created "+r.created.Format(time.RFC3339), "the event is older than the rule", nil)
+		x.Fires = false
 	}
 	persons, err := r.audience.ofEvent(s.people, sub)
 	if err != nil {

@@ -199,7 +199,7 @@ func (s *Server) showRule(w http.ResponseWriter, r *http.Request, v ruleView, fa
 	title, says := "New rule", "Which events are told, to whom, by which way, and how often."
 	command := "tocsin rules list"
 	if v.ID != "" {
-		title, command = line(v.Form.Name), "tocsin rules get "+v.ID
+		title, command = line(v.Form.Name), "tocsin rules show "+v.ID
 	}
 	if rule, err := v.Form.rule(s.userID(r.Context())); err == nil {
 		if v.JSON, v.Curl, err = s.ruleRequest(v.ID, &rule); err != nil {

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"encoding/json"
 	"net/http"
 
 	"github.com/tocsin-events/tocsin/internal/event"
@@ -28,22 +27,21 @@ func (s *Server) getRouting(w http.ResponseWriter, r *http.Request) error {
 // putRouting sets one cell, and answers with its row.
 func (s *Server) putRouting(w http.ResponseWriter, r *http.Request) error {
 	var in struct {
-		Type      string          `json:"type"`
-		Transport json.RawMessage `json:"transport"` // a string, as ids are; a number is understood
-		Severity  string          `json:"severity"`
+		Type      string  `json:"type"`
+		Transport string  `json:"transport"`
+		Severity  *string `json:"severity"`
 	}
 	if err := readJSON(w, r, &in); err != nil {
 		return err
 	}
-	text, err := textOf(in.Transport)
-	if err != nil {
-		return event.Invalidf("body: transport must be the id of a transport")
+	if in.Severity == nil {
+		return event.Invalidf("body: severity is missing; empty for none")
 	}
-	id, err := state.ParseID(text)
+	id, err := state.ParseID(in.Transport)
 	if err != nil {
 		return event.Invalidf("body: transport: %s", err)
 	}
-	if err := s.Notify.SetRoute(r.Context(), cause(r), in.Type, id, in.Severity); err != nil {
+	if err := s.Notify.SetRoute(r.Context(), cause(r), in.Type, id, *in.Severity); err != nil {
 		return err
 	}
 	row, err := s.Notify.RoutingRow(r.Context(), in.Type)
