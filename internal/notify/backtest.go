@@ -98,13 +98,18 @@ func (n *Notify) TestRuleWithin(ctx context.Context, r Rule, since time.Time, mo
 			}
 		}
 		b.Partial = b.Partial || page.Next != 0 && time.Now().After(deadline) || page.Partial
-		if page.Next == 0 || b.Partial {
+		if page.Next == 0 {
 			break
 		}
-		q.Above = page.Next
+		if q.Above = page.Next; b.Partial {
+			break
+		}
 	}
 	if b.Partial {
 		b.Until = t.seen
+		if next, err := n.o.Journal.After(ctx, q.Above, 1); err == nil && len(next) == 1 {
+			b.Until = time.Unix(0, next[0].Recorded).UTC()
+		}
 	}
 	t.tick(b.Until)
 	return b, nil
