@@ -30,8 +30,9 @@ func TestDestinations(t *testing.T) {
 	k.rule("all", ways["good"], func(r *Rule) {
 		r.Types = []string{"disk_full"}
 		r.Transports = []string{ways["good"].String(), ways["bad"].String(), ways["down"].String(), inbox.ID.String()}
-		r.Recipients.AccessLevels = []string{"admin"}
+		r.Recipients.AccessLevels, r.Routing = []string{"admin"}, true
 	})
+	k.rule("again", ways["good"], func(r *Rule) { r.Types, r.Routing = []string{"disk_full"}, true })
 	k.start()
 	seq := k.emit(event.Event{Type: "disk_full", Data: []byte(`{"path":"/var"}`)})
 	k.until("all three have an attempt", func() bool {
@@ -40,7 +41,7 @@ func TestDestinations(t *testing.T) {
 		for _, d := range all {
 			tried += d.Attempts
 		}
-		return len(all) == 4 && tried == 3
+		return len(all) == 5 && tried == 3 // one was told already
 	})
 	all, err := k.Destinations(t.Context())
 	if err != nil {
@@ -106,6 +107,7 @@ func TestEscalating(t *testing.T) {
 	id := k.rule("disks", way, func(r *Rule) {
 		r.Types = []string{"disk_full"}
 		r.Escalate = []Step{{After: config.Duration(time.Hour)}}
+		r.RepeatEvery = config.Duration(time.Hour) // is remembered, also when it is acknowledged
 	})
 	k.start()
 	k.emit(event.Event{Type: "disk_full", Data: []byte(`{"path":"/var"}`)})
