@@ -31,6 +31,9 @@ func TestPagesOfTellingByRights(t *testing.T) {
 			t.Errorf("%s as a viewer: %d", path, r.status)
 		}
 	}
+	if r := b.do(http.MethodGet, "/deliveries?rule=999&transport=1&state=dead", ""); !strings.Contains(string(r.body), `value="999" selected`) || !strings.Contains(string(r.body), `value="1" selected`) {
+		t.Errorf("what the ledger was asked for is forgotten: %s", clip(r.body))
+	}
 	if r := b.do(http.MethodPost, "/transports/1/test", ""); r.status != http.StatusOK || !strings.Contains(string(r.body), "The test message has arrived") {
 		t.Fatalf("a test of the inbox: %d %s", r.status, clip(r.body))
 	}

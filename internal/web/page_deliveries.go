@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -179,11 +180,21 @@ func (s *Server) deliveryChoices(ctx context.Context, v *deliveriesView) error {
 	for _, t := range ways {
 		v.Ways = append(v.Ways, choice{t.ID.String(), line(t.Value.Name), t.ID.String() == v.Filter.Transport})
 	}
+	v.Rules, v.Ways = withChosen(v.Rules, v.Filter.Rule), withChosen(v.Ways, v.Filter.Transport)
 	v.Empty = emptyState{"Nothing was told yet: no rule has found an event for anybody.", "tocsin rules list"}
 	if v.Filtered {
 		v.Empty = emptyState{Says: "No row of the ledger is like that."}
 	}
 	return nil
+}
+
+// withChosen adds what is asked for where it is none of the choices: it was
+// removed, or there are too many to choose from.
+func withChosen(all []choice, value string) []choice {
+	if value == "" || slices.ContainsFunc(all, func(c choice) bool { return c.On }) {
+		return all
+	}
+	return append(all, choice{value, "number " + value, true})
 }
 
 // deliveryLine is a row of the ledger with the names of what it is about.
