@@ -7,7 +7,8 @@
 // one transaction, leaves its audit events in an outbox row of the same
 // transaction, and answers only when the journal has them, so that state and
 // record never disagree. Readers never wait for a writer. A worker that holds a
-// lease is the only one, on however many nodes.
+// lease is the only one, on however many nodes. The outbox has one process: the
+// one that holds the journal's lock.
 package state
 
 import (
@@ -50,9 +51,13 @@ type State struct {
 	significant string
 	redact      func(*event.Event)
 
-	mu      sync.Mutex // guards recorder and drained
-	record  Recorder
-	drained int64 // every outbox row up to this one is in the journal
+	turn       chan struct{} // full while somebody writes; guards last
+	last       int64         // number of the newest row that the outbox has had
+	recent     recent
+	statements statements
+
+	mu     sync.Mutex // guards record
+	record Recorder
 }
 
 // Recorder takes note that outbox rows up to seq are committed, and returns
@@ -62,7 +67,7 @@ type Recorder func(ctx context.Context, seq int64) error
 // Open opens the database in a folder, creating and migrating it as needed.
 func Open(ctx context.Context, o Options) (*State, error) {
 	path := filepath.Join(o.Dir, "state.db")
-	s := &State{source: o.Source, significant: o.Significant, redact: o.Redact}
+	s := &State{source: o.Source, significant: o.Significant, redact: o.Redact, turn: make(chan struct{}, 1)}
 	if s.redact == nil {
 		s.redact = func(e *event.Event) { redact.Event(e, nil) }
 	}
@@ -70,8 +75,12 @@ func Open(ctx context.Context, o Options) (*State, error) {
 	if s.write, err = openSQLite(path, 1); err != nil {
 		return nil, err
 	}
+	s.statements = statements{db: s.write, kept: map[string]*sql.Stmt{}}
 	if err = s.migrate(ctx); err == nil {
 		s.read, err = openSQLite(path, 4)
+	}
+	if err == nil {
+		err = s.resume(ctx)
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -108,9 +117,26 @@ func (s *State) migrate(ctx context.Context) error {
 	return nil
 }
 
+// resume finds the number of the newest outbox row. From there on, numbers are
+// given out in memory, which saves a statement in each transaction. Earlier
+// versions kept them in a counter.
+func (s *State) resume(ctx context.Context) error {
+	var counter int64
+	err := s.read.QueryRowContext(ctx, `SELECT coalesce(max(seq), 0) FROM outbox`).Scan(&s.last)
+	if err == nil {
+		err = s.read.QueryRowContext(ctx, `SELECT coalesce(max(value), 0) FROM counters WHERE name = 'outbox'`).Scan(&counter)
+	}
+	if err != nil {
+		return fmt.Errorf("read the outbox: %w", err)
+	}
+	s.last = max(s.last, counter)
+	s.recent.floor = s.last
+	return nil
+}
+
 // Close closes the database. Writes must have ended.
 func (s *State) Close() error {
-	var errs []error
+	errs := []error{s.statements.close()}
 	for _, db := range []*sql.DB{s.read, s.write} {
 		if db != nil {
 			errs = append(errs, db.Close())
@@ -162,8 +188,15 @@ func (s *State) Write(ctx context.Context, by Cause, do func(tx *Tx) error) erro
 	return nil
 }
 
-// commit runs do and commits; it returns the number of the last outbox row.
+// commit runs do and commits; it returns the number of the last outbox row. One
+// at a time does, until its rows are known to recent, which so has them in order.
 func (s *State) commit(ctx context.Context, by Cause, do func(tx *Tx) error) (int64, error) {
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-ctx.Done():
+		return 0, fmt.Errorf("begin: %w", ctx.Err())
+	}
 	t, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
 		return 0, fmt.Errorf("begin: %w", err)
@@ -171,14 +204,20 @@ func (s *State) commit(ctx context.Context, by Cause, do func(tx *Tx) error) (in
 	tx := &Tx{Tx: t, ctx: ctx, by: by, state: s}
 	err = do(tx)
 	if err == nil {
-		err = tx.flush(s.recorded())
+		err = tx.flush(s.recent.done())
 	}
 	if err != nil {
 		return 0, errors.Join(err, rollback(t))
 	}
+	if tx.last > 0 {
+		s.last = tx.last // also where the commit fails: it may have reached the disk
+	}
 	if err := t.Commit(); err != nil {
+		s.recent.forget(s.last)
 		return 0, fmt.Errorf("commit: %w", err)
 	}
+	s.recent.add(tx.rows)
+	s.statements.prepare(ctx)
 	return tx.last, nil
 }
 

@@ -53,7 +53,8 @@ type Tx struct {
 	by     Cause
 	state  *State
 	events []event.Event
-	last   int64
+	rows   []outboxRow // what flush has made of the events
+	last   int64       // number of the last of them; 0 where there are none
 }
 
 // By is the cause of the change.
@@ -125,22 +126,21 @@ func (tx *Tx) flush(recorded int64) error {
 	if _, err := tx.exec("clear the outbox", `DELETE FROM outbox WHERE seq <= $1`, recorded); err != nil {
 		return err
 	}
-	first, err := tx.Next("outbox", len(tx.events))
-	if err != nil {
-		return err
-	}
 	correlation := tx.by.CorrelationID
 	if correlation == "" && len(tx.events) > 1 {
 		correlation = string(tx.events[0].ID)
 	}
+	tx.last = tx.state.last
+	tx.rows = make([]outboxRow, len(tx.events))
 	for i := range tx.events {
 		e := &tx.events[i]
 		if e.CorrelationID == "" {
 			e.CorrelationID = correlation
 		}
 		tx.state.redact(e)
-		tx.last = first + int64(i)
-		if _, err := tx.exec("fill the outbox", `INSERT INTO outbox (seq, event) VALUES ($1, $2)`, tx.last, string(e.AppendJSON(nil))); err != nil {
+		tx.last++
+		tx.rows[i] = outboxRow{tx.last, string(e.AppendJSON(nil))}
+		if _, err := tx.exec("fill the outbox", `INSERT INTO outbox (seq, event) VALUES ($1, $2)`, tx.last, tx.rows[i].event); err != nil {
 			return err
 		}
 	}
