@@ -81,8 +81,10 @@ func (n *Notify) TestRuleWithin(ctx context.Context, r Rule, since time.Time, mo
 	}
 	t := backTest{n: n, BackTest: &b, rule: c, set: s, cells: map[string]*remembered{}, seen: b.Since}
 	plan := c.wanted()
-	fits := func(e *event.Event) (bool, error) { return e.Severity >= c.least && c.fitsType(e.Type), nil }
-	q := segment.Query{Plan: plan, Match: fits, Ascending: true, Limit: backTestPage, Transient: true, Deadline: deadline}
+	looked := func(e *event.Event) (bool, error) {
+		return e.Severity >= c.least && c.fitsType(e.Type) || c.endsBy(e.Type), nil
+	}
+	q := segment.Query{Plan: plan, Match: looked, Ascending: true, Limit: backTestPage, Transient: true, Deadline: deadline}
 	if q.Above, err = n.before(ctx, since); err != nil {
 		return b, err
 	}
@@ -129,6 +131,11 @@ func (r *rule) wanted() *filter.Node {
 	}
 	ends := &filter.Node{Op: filter.OpAnd, Kids: []*filter.Node{ofTypes(r.Resolve.Types), r.resolve.Plan()}}
 	return &filter.Node{Op: filter.OpOr, Kids: []*filter.Node{plan, ends}}
+}
+
+// endsBy reports whether events of a type may end what a rule has told.
+func (r *rule) endsBy(t event.Type) bool {
+	return r.resolve != nil && slices.ContainsFunc(r.Resolve.Types, func(p string) bool { return filter.Glob(p, string(t)) })
 }
 
 func ofTypes(patterns []string) *filter.Node {
@@ -242,7 +249,7 @@ func (t *backTest) event(ctx context.Context, hit *segment.Hit) error {
 
 // end lets an event end what was told of its group.
 func (t *backTest) end(sub *subject) {
-	if t.rule.resolve == nil || !slices.ContainsFunc(t.rule.Resolve.Types, func(p string) bool { return filter.Glob(p, string(sub.Type)) }) {
+	if !t.rule.endsBy(sub.Type) {
 		return
 	}
 	if matched, err := t.rule.resolve.Match(sub.input()); !matched || err != nil {

@@ -287,6 +287,13 @@ func TestBackTest(t *testing.T) {
 	if b = test(time.Now().Add(time.Hour), time.Minute); b.Events != 0 || b.Partial {
 		t.Errorf("of none: %+v", b)
 	}
+	k.emit(event.Event{Type: "backup_failed", Data: []byte(`{"name":"nightly"}`)})
+	k.emit(event.Event{Type: "backup_succeeded", Data: []byte(`{"name":"nightly"}`)})
+	ends := NewRule()
+	ends.Types, ends.Transports, ends.Resolve, ends.GroupBy = []string{"backup_failed"}, r.Transports, &Resolve{Types: []string{"backup_succeeded"}}, []string{"data.name"}
+	if b, err = k.TestRule(t.Context(), ends, time.Now().Add(-time.Hour)); err != nil || b.Tellings != 2 || b.First[1].Why != whyResolved {
+		t.Errorf("of what ends: %+v %v", b, err)
+	}
 	many := make([]event.Event, 2*backTestPage)
 	for i := range many {
 		many[i] = event.Event{ID: event.NewID(), Source: "/test", Type: "disk_full", Time: time.Now(), Data: []byte(`{"path":"/var"}`)}

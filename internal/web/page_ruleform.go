@@ -32,6 +32,8 @@ type ruleForm struct {
 	Count, Within, Absence, Repeat, Digest  string
 	QuietFrom, QuietTo, QuietZone, QuietBut string
 	QuietDays                               []string
+	Over                                    []string // types of events that end it
+	OverFilter                              string
 	Steps                                   []stepForm
 	LogExecutions, Routing                  bool
 }
@@ -76,6 +78,9 @@ func newRuleForm(r *notify.Rule, who func(string) string) ruleForm {
 		if len(a.GroupBy) > 0 {
 			f.GroupBy, f.GroupIn = a.GroupBy, "absence"
 		}
+	}
+	if r.Resolve != nil {
+		f.Over, f.OverFilter = r.Resolve.Types, r.Resolve.Filter
 	}
 	if q := r.QuietHours; q != nil {
 		f.QuietFrom, f.QuietTo, f.QuietZone, f.QuietBut, f.QuietDays = q.From, q.To, q.Timezone, q.Except, q.Days
@@ -150,6 +155,7 @@ func readRuleForm(w http.ResponseWriter, r *http.Request) (f ruleForm, act strin
 		Types: v.words("types"), To: v.recipients("recipients."), Transports: v.list("transports"), GroupBy: v.list("group_by"), GroupIn: v.one("group_in"),
 		Count: v.one("threshold.count"), Within: v.one("threshold.within"), Absence: v.one("absence.within"), Repeat: v.one("repeat_every"), Digest: v.one("digest_every"),
 		QuietFrom: v.one("quiet.from"), QuietTo: v.one("quiet.to"), QuietZone: v.one("quiet.timezone"), QuietBut: v.one("quiet.except"), QuietDays: v.list("quiet.days"),
+		Over: v.words("resolve.types"), OverFilter: v.one("resolve.filter"),
 		LogExecutions: v.flag("log_executions"), Routing: v.flag("routing"),
 	}
 	v.one("window")
@@ -246,7 +252,7 @@ func (v *formReader) unknown() error {
 func (f *ruleForm) change(act string) (fresh string, ok bool) {
 	verb, rest, _ := strings.Cut(act, "-")
 	what, number, _ := strings.Cut(rest, "-")
-	at, _ := strconv.Atoi(number) // 0 where there is none
+	at, wrong := strconv.ParseUint(number, 10, 16)
 	switch {
 	case verb == "add" && slices.Contains(kindsOfPolicy(), what):
 		f.Policies = append(f.Policies, policyForm{Kind: what, OnFailure: "fail"})
@@ -260,11 +266,11 @@ func (f *ruleForm) change(act string) (fresh string, ok bool) {
 	case act == "add-group-by":
 		f.GroupBy = append(f.GroupBy, "")
 		return "group_by", true
-	case verb == "drop" && what == "policy" && at < len(f.Policies):
-		f.Policies = slices.Delete(f.Policies, at, at+1)
+	case act == "drop-policy-"+number && wrong == nil && int(at) < len(f.Policies):
+		f.Policies = slices.Delete(f.Policies, int(at), int(at)+1)
 		return "", true
-	case verb == "drop" && what == "step" && at < len(f.Steps):
-		f.Steps = slices.Delete(f.Steps, at, at+1)
+	case act == "drop-step-"+number && wrong == nil && int(at) < len(f.Steps):
+		f.Steps = slices.Delete(f.Steps, int(at), int(at)+1)
 		return "", true
 	}
 	return "", false
@@ -297,6 +303,9 @@ func (f *ruleForm) rule(id func(string) string) (notify.Rule, error) {
 	}
 	if f.Absence != "" {
 		r.Absence = &notify.Absence{Within: duration("absence.within", f.Absence)}
+	}
+	if len(f.Over) > 0 || f.OverFilter != "" {
+		r.Resolve = &notify.Resolve{Types: f.Over, Filter: f.OverFilter}
 	}
 	switch { // where they stood, so that what the rule remembers goes on
 	case f.GroupIn == "threshold" && r.Threshold != nil:
@@ -350,6 +359,9 @@ func (f *ruleForm) at(err error) (field, text string) {
 	said := err.Error()
 	if strings.HasPrefix(said, "filter:") {
 		return "filter", f.Filter
+	}
+	if strings.HasPrefix(said, "resolve.filter:") {
+		return "resolve.filter", f.OverFilter
 	}
 	if strings.HasPrefix(said, "recipients.expression:") {
 		return "recipients.expression", f.To.Expression

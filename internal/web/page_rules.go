@@ -277,6 +277,9 @@ func conditionsInWords(r *notify.Rule, l *ruleLabels) []string {
 		all = append(all, "nothing for "+a.Within.String())
 		groups = slices.Concat(groups, a.GroupBy)
 	}
+	if r.Resolve != nil {
+		all = append(all, line("until "+strings.Join(r.Resolve.Types, ", ")))
+	}
 	if r.RepeatEvery > 0 {
 		all = append(all, "the first at once, then at most every "+r.RepeatEvery.String())
 	}

@@ -31,7 +31,7 @@ const everything = (ids) => ({
     { user: ids.user, negate: true, order: 0, timeout: "0s", on_failure: "fail" },
   ],
   recipients: { groups: [ids.group], users: [ids.user], access_levels: ["viewer", "admin"], actor: true, subject: true, expression: "[data.owner]" },
-  transports: [ids.inbox, ids.hook], group_by: [], threshold: { count: 3, within: "10m", group_by: ["host", "data.path"] }, absence: null, repeat_every: "1h", digest_every: "0s",
+  transports: [ids.inbox, ids.hook], group_by: [], threshold: { count: 3, within: "10m", group_by: ["host", "data.path"] }, absence: null, resolve: { types: ["backup_ok", "disk_free"], filter: 'data.path != ""' }, repeat_every: "1h", digest_every: "0s",
   quiet_hours: { timezone: "Europe/Berlin", from: "22:00", to: "07:00", days: ["mon", "sun"], except: "critical" },
   escalate: [{ after: "15m", recipients: { groups: [], users: [ids.user], access_levels: [], actor: false, subject: false, expression: "" }, transports: [ids.inbox] },
     { after: "1h", recipients: { groups: [ids.group], users: [], access_levels: ["admin"], actor: false, subject: false, expression: "" }, transports: [] }],
