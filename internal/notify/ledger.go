@@ -12,7 +12,6 @@ import (
 
 	"github.com/tocsin-events/tocsin/internal/event"
 	"github.com/tocsin-events/tocsin/internal/follow"
-	"github.com/tocsin-events/tocsin/internal/redact"
 	"github.com/tocsin-events/tocsin/internal/state"
 )
 
@@ -94,13 +93,14 @@ func (w *work) writeRows(tx *state.Tx) error {
 		return fmt.Errorf("delivery: %w", err)
 	}
 	defer func() { _ = insert.Close() }() // it is the transaction's
+	ctx := uninterrupted(tx)
 	for i := range w.rows {
 		d := &w.rows[i]
 		id, now, state, finished := first+int64(i), time.Now().UnixNano(), Queued, int64(0)
 		if d.inbox != nil {
 			state, finished = Delivered, now
 		}
-		r, err := insert.ExecContext(tx.Context(), id, d.key, int64(d.rule), int64(d.way), int64(d.person), d.thread, int64(d.seq), d.doc, state, "", 1, now, d.created, finished)
+		r, err := insert.ExecContext(ctx, id, d.key, int64(d.rule), int64(d.way), int64(d.person), d.thread, int64(d.seq), d.doc, state, "", 1, now, d.created, finished)
 		if err != nil {
 			return fmt.Errorf("delivery: %w", err)
 		}
@@ -296,13 +296,6 @@ func (n *Notify) Acknowledge(ctx context.Context, by state.Cause, id state.Objec
 	})
 }
 
-// attempted writes down what came of one try. Numbers go on over a replay.
-func attempted(tx *state.Tx, d *Delivery, a *Attempt) error {
-	_, err := tx.ExecContext(tx.Context(), `INSERT INTO attempts (delivery, number, time, status, latency, answer, error)
-		SELECT $1, coalesce(max(number), 0) + 1, $2, $3, $4, $5, $6 FROM attempts WHERE delivery = $1`,
-		int64(d.ID), a.Time.UnixNano(), a.Status, int64(a.Latency), redact.Text(a.Answer), redact.Text(a.Error))
-	if err != nil {
-		return fmt.Errorf("attempt: %w", err)
-	}
-	return nil
-}
+// insertAttempt writes down what came of one try.
+const insertAttempt = `INSERT INTO attempts (delivery, number, time, status, latency, answer, error)
+	SELECT $1, coalesce(max(number), 0) + 1, $2, $3, $4, $5, $6 FROM attempts WHERE delivery = $1`

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tocsin-events/tocsin/internal/event"
+	"github.com/tocsin-events/tocsin/internal/redact"
 	"github.com/tocsin-events/tocsin/internal/state"
 	"github.com/tocsin-events/tocsin/internal/transport"
 )
@@ -22,6 +23,8 @@ const (
 	// chunk is how many messages to one destination may be sent and not noted yet:
 	// as many can be doubled by a crash.
 	chunk = 64
+	// most is how many messages to one destination are read from the ledger at once.
+	most = 512
 	// lanes is how many messages to one destination are under way at once. Those
 	// of one thread keep their order.
 	lanes = 4
@@ -55,7 +58,7 @@ type result struct {
 	err     error
 	mail    *transport.Mail
 	way     state.Record[Transport]
-	done    chan<- struct{}
+	noted   func() // called when it is in the ledger
 }
 
 func newSender(n *Notify) *sender {
@@ -143,12 +146,20 @@ func (s *sender) lead(ctx context.Context, lease string) error {
 // dispatch wakes a worker for each transport that has something to do, and says
 // when to look again.
 func (s *sender) dispatch(ctx context.Context, all *sync.WaitGroup) (next time.Time, err error) {
-	db, now := s.n.o.State.Reader(), time.Now()
+	now := time.Now()
 	next = now.Add(lookEvery)
-	err = eachOf(ctx, db, &transports, func(t state.Record[Transport]) error {
+	// The first row of each transport in the index, however many rows wait.
+	rows, err := s.n.o.State.Reader().QueryContext(ctx, `SELECT id, (SELECT min(due) FROM deliveries WHERE transport = objects.id AND state IN ('queued', 'retrying'))
+		FROM objects WHERE model = $1`, transports.Model)
+	if err != nil {
+		return next, fmt.Errorf("what is due: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id state.ObjectID
 		var due sql.NullInt64
-		if err := db.QueryRowContext(ctx, `SELECT min(due) FROM deliveries WHERE transport = $1 AND state IN ('queued', 'retrying')`, int64(t.ID)).Scan(&due); err != nil {
-			return fmt.Errorf("what is due: %w", err)
+		if err := rows.Scan(&id, &due); err != nil {
+			return next, fmt.Errorf("what is due: %w", err)
 		}
 		switch at := time.Unix(0, due.Int64); {
 		case !due.Valid:
@@ -157,18 +168,17 @@ func (s *sender) dispatch(ctx context.Context, all *sync.WaitGroup) (next time.T
 				next = at
 			}
 		default:
-			s.worker(ctx, t.ID, all).look()
+			s.worker(ctx, id, all).look()
 		}
-		return nil
-	})
-	return next, err
+	}
+	return next, rows.Err()
 }
 
 // worker is the one of a transport; it is started when it is first needed.
 func (s *sender) worker(ctx context.Context, id state.ObjectID, all *sync.WaitGroup) *worker {
 	w := s.workers[id]
 	if w == nil {
-		w = &worker{s: s, id: id, wake: make(chan struct{}, 1)}
+		w = &worker{s: s, id: id, wake: make(chan struct{}, 1), unnoted: make(chan struct{}, chunk), begun: map[state.ObjectID]bool{}}
 		s.workers[id] = w
 		all.Go(func() { w.run(ctx) })
 	}
@@ -213,41 +223,53 @@ func (s *sender) note(ctx context.Context, failed context.CancelCauseFunc) {
 				break more
 			}
 		}
-		err := s.n.o.State.Write(ctx, state.System(), func(tx *state.Tx) error {
-			for i := range group {
-				if err := s.n.writeResult(tx, &group[i]); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+		err := s.n.o.State.Write(ctx, state.System(), func(tx *state.Tx) error { return s.n.writeResults(tx, group) })
 		if err != nil && !errors.Is(err, event.ErrUnavailable) { // then it is stored, and recorded later
 			failed(fmt.Errorf("note what was sent: %w", err))
 		}
 		for _, r := range group {
 			s.n.o.Metrics.Attempted(r.way.Value.Name, r.state)
-			r.done <- struct{}{}
+			r.noted()
 		}
 		s.n.touch() // there is a next attempt to be planned
 	}
 }
 
-// writeResult stores one attempt and what follows from it.
-func (n *Notify) writeResult(tx *state.Tx, r *result) error {
-	if err := attempted(tx, r.d, &r.attempt); err != nil {
-		return err
+// writeResults stores attempts and what follows from them.
+func (n *Notify) writeResults(tx *state.Tx, group []result) error {
+	attempt, err := tx.PrepareContext(tx.Context(), insertAttempt)
+	if err != nil {
+		return fmt.Errorf("attempt: %w", err)
 	}
-	finished := int64(0)
-	if r.state == Delivered || r.state == Dead {
-		finished = r.attempt.Time.Add(r.attempt.Latency).UnixNano()
-	}
-	_, err := tx.ExecContext(tx.Context(), `UPDATE deliveries SET state = $2, reason = $3, attempts = $4, due = $5, finished = $6 WHERE id = $1`,
-		int64(r.d.ID), r.state, r.reason, r.attempt.Number, r.due.UnixNano(), finished)
+	defer func() { _ = attempt.Close() }() // it is the transaction's
+	outcome, err := tx.PrepareContext(tx.Context(), `UPDATE deliveries SET state = $2, reason = $3, attempts = $4, due = $5, finished = $6 WHERE id = $1`)
 	if err != nil {
 		return fmt.Errorf("delivery: %w", err)
 	}
-	return n.raiseOutcome(tx, r)
+	defer func() { _ = outcome.Close() }()
+	ctx := uninterrupted(tx)
+	for i := range group {
+		r := &group[i]
+		a, finished := &r.attempt, int64(0)
+		if r.state == Delivered || r.state == Dead {
+			finished = a.Time.Add(a.Latency).UnixNano()
+		}
+		if _, err := attempt.ExecContext(ctx, int64(r.d.ID), a.Time.UnixNano(), a.Status, int64(a.Latency), redact.Text(a.Answer), redact.Text(a.Error)); err != nil {
+			return fmt.Errorf("attempt: %w", err)
+		}
+		if _, err := outcome.ExecContext(ctx, int64(r.d.ID), r.state, r.reason, a.Number, r.due.UnixNano(), finished); err != nil {
+			return fmt.Errorf("delivery: %w", err)
+		}
+		if err := n.raiseOutcome(tx, r); err != nil {
+			return err
+		}
+	}
+	return nil
 }
+
+// uninterrupted is a context for many statements in a row: for each that could be
+// interrupted, the driver starts a goroutine. The transaction itself can be.
+func uninterrupted(tx *state.Tx) context.Context { return context.WithoutCancel(tx.Context()) }
 
 // raiseOutcome raises what an attempt leaves on record.
 func (n *Notify) raiseOutcome(tx *state.Tx, r *result) error {

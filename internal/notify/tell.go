@@ -97,7 +97,7 @@ func digest(t *told) string {
 
 // delivery is a row of the ledger that is to be written.
 type delivery struct {
-	key       string
+	key       string // in the order of events: an index takes such keys at its end
 	rule, way state.ObjectID
 	person    state.ObjectID
 	thread    string
@@ -196,7 +196,7 @@ func (w *work) add(t *telling, to *way, who state.ObjectID, seq event.Seq) {
 	}
 	row := delivery{
 		rule: r.id, way: to.id, person: who, thread: r.id.String() + "/" + t.group, seq: seq, doc: string(doc), created: t.told.at,
-		key: shortHash(fmt.Sprint("1|", r.id, "|", t.group, "|", to.id, "|", who, "|", seq, "|", d.Why, "|", d.Round, "|", t.told.at)),
+		key: fmt.Sprintf("%012x_", uint64(seq)) + shortHash(fmt.Sprint("1|", r.id, "|", t.group, "|", to.id, "|", who, "|", seq, "|", d.Why, "|", d.Round, "|", t.told.at)),
 	}
 	if to.mode == Inbox {
 		row.inbox = w.inboxItem(t, &d, who, seq)

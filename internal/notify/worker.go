@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"hash/fnv"
+	"maps"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tocsin-events/tocsin/internal/event"
@@ -22,11 +25,15 @@ type worker struct {
 	way     state.Record[Transport]
 	open    transport.Transport
 	broken  error // why it can't be opened
+	texts   *texts
+	unnoted chan struct{}  // a token for each attempt that is not in the ledger yet
+	all     sync.WaitGroup // of those
 
-	mu     sync.Mutex // guards all below
-	fails  int        // attempts in a row that have failed for now
-	resume time.Time  // not before: the breaker, or what the destination asked for
-	slot   time.Time  // not before: the rate
+	mu     sync.Mutex              // guards all below
+	fails  int                     // attempts in a row that have failed for now
+	resume time.Time               // not before: the breaker, or what the destination asked for
+	slot   time.Time               // not before: the rate
+	begun  map[state.ObjectID]bool // what was attempted and is not in the ledger yet
 }
 
 // look makes the worker look for messages.
@@ -37,8 +44,9 @@ func (w *worker) look() {
 	}
 }
 
-// run sends until ctx ends.
+// run sends until ctx ends, and returns when all of it is in the ledger.
 func (w *worker) run(ctx context.Context) {
+	defer w.all.Wait()
 	for {
 		sent, err := w.round(ctx)
 		if err != nil && ctx.Err() == nil {
@@ -58,37 +66,39 @@ func (w *worker) run(ctx context.Context) {
 	}
 }
 
-// round sends what is due now, a chunk at most, and returns when all of it is in
-// the ledger.
+// round sends what is due now.
 func (w *worker) round(ctx context.Context) (sent bool, err error) {
 	if !pause(ctx, w.until()) {
 		return false, nil
 	}
-	limit := chunk
+	limit := most
 	if w.half() {
 		limit = 1 // one message finds out whether the destination is back
 	}
+	w.mu.Lock()
+	begun := maps.Clone(w.begun) // before the ledger is read: it may not know of these
+	w.mu.Unlock()
 	due, err := findDeliveries(ctx, w.s.n.o.State.Reader(), `transport = $1 AND state IN ('queued', 'retrying') AND due <= $2 ORDER BY due, id LIMIT $3`,
 		int64(w.id), time.Now().UnixNano(), limit)
+	due = slices.DeleteFunc(due, func(d Delivery) bool { return begun[d.ID] })
 	if err != nil || len(due) == 0 {
 		return false, err
 	}
 	if err := w.reopen(ctx); err != nil {
 		return false, err
 	}
-	done := make(chan struct{}, len(due))
-	begun := 0
+	if w.texts, err = w.s.n.readTexts(ctx); err != nil {
+		return false, err
+	}
+	var attempted atomic.Bool
 	queues := make([]chan *Delivery, min(lanes, len(due)))
 	var all sync.WaitGroup
-	var mu sync.Mutex // guards begun
 	for i := range queues {
 		queues[i] = make(chan *Delivery, len(due))
 		all.Go(func() {
 			for d := range queues[i] {
-				if w.send(ctx, d, done) {
-					mu.Lock()
-					begun++
-					mu.Unlock()
+				if w.send(ctx, d) {
+					attempted.Store(true)
 				}
 			}
 		})
@@ -100,10 +110,41 @@ func (w *worker) round(ctx context.Context) (sent bool, err error) {
 		close(queues[i])
 	}
 	all.Wait()
-	for range begun {
-		<-done
+	return attempted.Load(), nil
+}
+
+// texts are what the messages of a round are made of, read once.
+type texts struct {
+	n     *Notify
+	words map[event.Type]*Template
+
+	mu    sync.Mutex // guards names
+	names map[state.ObjectID]string
+}
+
+func (n *Notify) readTexts(ctx context.Context) (*texts, error) {
+	t := &texts{n: n, words: map[event.Type]*Template{}, names: map[state.ObjectID]string{}}
+	return t, eachOf(ctx, n.o.State.Reader(), &templates, func(r state.Record[Template]) error {
+		t.words[event.Type(r.Value.Type)] = &r.Value
+		return nil
+	})
+}
+
+// rule is the name of a rule.
+func (t *texts) rule(ctx context.Context, id state.ObjectID) (string, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if name, known := t.names[id]; known {
+		return name, nil
 	}
-	return begun > 0, nil
+	r, err := t.n.GetRule(ctx, id)
+	if errors.Is(err, event.ErrNotFound) {
+		r.Value.Name, err = "a rule that was removed", nil
+	}
+	if err == nil {
+		t.names[id] = r.Value.Name
+	}
+	return r.Value.Name, err
 }
 
 func lane(thread string, n int) int {
@@ -178,17 +219,20 @@ func (w *worker) turn(ctx context.Context) bool {
 
 // send makes one attempt and hands its result to the ledger. false where no
 // attempt was made.
-func (w *worker) send(ctx context.Context, d *Delivery, done chan<- struct{}) bool {
+func (w *worker) send(ctx context.Context, d *Delivery) bool {
 	if !w.turn(ctx) {
 		return false
 	}
+	w.unnoted <- struct{}{}
 	began := time.Now()
 	answer, told, err := w.attempt(ctx, d)
 	if err != nil && ctx.Err() != nil {
+		<-w.unnoted
 		return false // the server stops: no attempt was completed
 	}
 	r := result{
-		d: d, event: told, err: err, mail: answer.Mail, way: w.way, done: done, state: Delivered,
+		d: d, event: told, err: err, mail: answer.Mail, way: w.way, state: Delivered,
+		noted:   func() { w.noted(d.ID) },
 		attempt: Attempt{Number: d.Attempts + 1, Time: began.UTC(), Status: answer.Status, Latency: time.Since(began), Answer: answer.Body},
 	}
 	w.judge(&r, err)
@@ -196,10 +240,21 @@ func (w *worker) send(ctx context.Context, d *Delivery, done chan<- struct{}) bo
 	return true
 }
 
+// noted is called when an attempt is in the ledger.
+func (w *worker) noted(id state.ObjectID) {
+	w.mu.Lock()
+	delete(w.begun, id)
+	w.mu.Unlock()
+	<-w.unnoted
+	w.all.Done()
+}
+
 // judge decides what becomes of a delivery, and of the destination.
 func (w *worker) judge(r *result, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.begun[r.d.ID] = true
+	w.all.Add(1)
 	if err == nil {
 		w.fails = 0
 		return
@@ -238,7 +293,7 @@ func (w *worker) attempt(ctx context.Context, d *Delivery) (answer transport.Ans
 		hit, err := n.o.Journal.Get(d.Sequence)
 		if err == nil {
 			var e event.Event
-			if e, err = event.Decode(hit.Body); err == nil {
+			if e, err = event.DecodeStored(hit.Body); err == nil {
 				e.Sequence = hit.Seq
 				told = &e
 			}
@@ -247,7 +302,7 @@ func (w *worker) attempt(ctx context.Context, d *Delivery) (answer transport.Ans
 			return answer, nil, event.Invalidf("the event is no longer in the journal: %s", err)
 		}
 	}
-	m, err := n.outgoing(ctx, d, told)
+	m, err := w.outgoing(ctx, d, told)
 	if err != nil {
 		return answer, told, err
 	}
@@ -261,24 +316,15 @@ func (w *worker) attempt(ctx context.Context, d *Delivery) (answer transport.Ans
 }
 
 // outgoing is the message that a row of the ledger stands for.
-func (n *Notify) outgoing(ctx context.Context, d *Delivery, told *event.Event) (*transport.Message, error) {
-	db := n.o.State.Reader()
-	ruleName := "a rule that was removed"
-	r, err := rules.Get(ctx, db, d.Rule)
-	switch {
-	case err == nil:
-		ruleName = r.Value.Name
-	case !errors.Is(err, event.ErrNotFound):
+func (w *worker) outgoing(ctx context.Context, d *Delivery, told *event.Event) (*transport.Message, error) {
+	n := w.s.n
+	ruleName, err := w.texts.rule(ctx, d.Rule)
+	if err != nil {
 		return nil, event.Unavailablef("rule: %w", err)
 	}
 	var words *Template
 	if told != nil {
-		t, err := templates.Find(ctx, db, "type", string(told.Type))
-		if err == nil {
-			words = &t.Value
-		} else if !errors.Is(err, event.ErrNotFound) {
-			return nil, event.Unavailablef("template: %w", err)
-		}
+		words = w.texts.words[told.Type]
 	}
 	m := n.message(&d.Details, told, words, d.Rule, ruleName)
 	m.Key, m.RuleID = d.Key, d.Rule.String()
