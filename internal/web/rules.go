@@ -66,8 +66,8 @@ func (s *Server) deleteRule(w http.ResponseWriter, r *http.Request) error {
 // postExplain says why a rule fires for an event, or not.
 func (s *Server) postExplain(w http.ResponseWriter, r *http.Request) error {
 	var in struct {
-		Rule     ruleOrID `json:"rule"`
-		Sequence anySequence  `json:"sequence"`
+		Rule     ruleOrID    `json:"rule"`
+		Sequence anySequence `json:"sequence"`
 	}
 	if err := readJSON(w, r, &in); err != nil {
 		return err

@@ -100,6 +100,7 @@ async function plainly(browser, ids) {
     await page.fill("#search", 'type == "door_opened"');
     await page.fill("input[name=comment]", "kept");
     await page.click("button:has-text('Preview')");
+    await page.waitForURL(/filter=/);
     const said = await page.textContent("#covered");
     return (/would have covered 10 of/.test(said) ? "" : said) || equal(await page.inputValue("input[name=comment]"), "kept", "comment");
   });
@@ -107,12 +108,14 @@ async function plainly(browser, ids) {
     await page.goto(base + "/catalog/door_opened/words");
     await page.fill("textarea[name=text]", "door {data.door} says hello");
     await page.click("button:has-text('Preview')");
+    await page.waitForURL(/text=/);
     return /says hello/.test(await page.textContent("#told-words")) ? "" : await page.textContent("#told-words");
   });
   await check("without scripts: the ledger narrowed down", async () => {
     await page.goto(base + "/deliveries?state=dead");
     await page.selectOption("select[name=transport]", ids.hook);
     await page.click("button:has-text('Show')");
+    await page.waitForURL(/transport=/);
     const url = new URL(page.url());
     return equal(url.searchParams.get("transport"), ids.hook, "transport") || equal(url.searchParams.get("state"), "dead", "state");
   });
@@ -176,7 +179,6 @@ async function act(browser, ids) {
   await check("act: mute a rule and take it back", async () => {
     const row = page.locator("tr:has-text('gate-1')").first();
     await row.locator("summary").click();
-    await page.waitForTimeout(0);
     await row.locator("button:has-text('Mute it')").click();
     await page.waitForSelector("text=This rule tells you no more");
     await emit({ id: "muted", type: "door_opened", host: "gate-2", data: { door: "x" } });
@@ -214,6 +216,7 @@ async function act(browser, ids) {
   await check("act: a range is sent again, and counted before", async () => {
     await page.goto(base + "/deliveries?state=dead&transport=" + ids.hook);
     await page.click("a:has-text('Send these again')");
+    await page.waitForURL(/replay/);
     const count = Number(/(\d+) messages? would be sent again/.exec(await page.textContent("main"))[1]);
     const before = sink.got.length;
     await page.click(`button:has-text('Send ${count} again')`);
@@ -254,6 +257,11 @@ async function act(browser, ids) {
     await page.click("button:has-text('Send a test message')");
     await page.waitForSelector("#test:has-text('has not arrived')");
     const text = await page.textContent("#test");
+    await until("the stream has spoken", async () => /Live: on/.test(await page.textContent("#live")));
+    const asked = page.waitForResponse((r) => r.request().resourceType() === "fetch");
+    await emit({ id: "while-tested", type: "door_opened", host: "gate-7", data: { door: "z" } });
+    const fresh = await asked; // the page keeps itself up to date, from where it really is
+    if (fresh.status() !== 200 || !fresh.url().endsWith("/transports/" + made)) return `${fresh.url()}: ${fresh.status()}`;
     return /Status 503/.test(text) && /not now/.test(text) ? equal(await page.evaluate(() => window.hacked), undefined, "hacked") : text;
   });
   await check("act: secrets that are not touched stay", async () => {

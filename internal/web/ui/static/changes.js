@@ -7,6 +7,9 @@
   live.hidden = false;
   const count = document.querySelector("[data-unseen]");
   const pause = 500;
+  // The answer to a form is not at the address of its page: such a page says where it is.
+  const part = document.querySelector("[data-part]");
+  const self = part ? part.dataset.part : "";
   let stream = null, timer = 0, asking = false, again = false;
 
   // What a row says, without how long ago it was.
@@ -42,7 +45,7 @@
     if (asking) return void (again = true);
     asking = true;
     try {
-      const r = await fetch(location.pathname + location.search.replace(/([?&])said=[^&]*/, "$1"), { headers: { accept: "text/html" } });
+      const r = await fetch(self || location.pathname + location.search.replace(/([?&])said=[^&]*/, "$1"), { headers: { accept: "text/html" } });
       if (!r.ok || r.redirected) return;
       const page = new DOMParser().parseFromString(await r.text(), "text/html");
       for (const part of document.querySelectorAll("[data-part]")) {
