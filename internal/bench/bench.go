@@ -51,6 +51,7 @@ const (
 	SectionMemory = "memory"
 	SectionPages  = "pages"
 	SectionAudit  = "audit"
+	SectionNotify = "notify"
 )
 
 // scale is how much work each part does.
@@ -65,6 +66,14 @@ type scale struct {
 	tailRate       int // events a second
 	tailFor        time.Duration
 	changes        int // audited requests in a round
+	rules          int // that are matched, of which most are in the way
+	matched        int // events that are matched in a round
+	silentRules    int
+	silentEvents   int // that match none of them
+	deliveries     int // in a round
+	tellFor        time.Duration
+	alerts         int // that are sent beside Alertmanager
+	versusRounds   int
 	small, large   int
 	needleDistance int
 }
@@ -73,13 +82,15 @@ func (o *Options) scale() scale {
 	s := scale{
 		rounds: 5, single: 128_000, batch: 256_000, httpSingle: 40_000, httpBatch: 200_000,
 		searches: 300, slow: 7, tails: 100, tailRate: 1000, tailFor: 10 * time.Second,
-		changes: 8000, small: 1_000_000, large: o.Large, needleDistance: 200_000,
+		changes: 8000, rules: 10_000, matched: 200_000, silentRules: 100, silentEvents: 1_000_000, deliveries: 20_000, tellFor: 8 * time.Second, alerts: 2000, versusRounds: 3,
+		small: 1_000_000, large: o.Large, needleDistance: 200_000,
 	}
 	if o.Quick {
 		s = scale{
 			rounds: 2, single: 6400, batch: 10_000, httpSingle: 3200, httpBatch: 10_000,
 			searches: 20, slow: 2, tails: 10, tailRate: 500, tailFor: 2 * time.Second,
-			changes: 320, small: 30_000, large: o.Large, needleDistance: 6000,
+			changes: 320, rules: 500, matched: 5000, silentRules: 20, silentEvents: 10_000, deliveries: 500, tellFor: time.Second, alerts: 200, versusRounds: 1,
+			small: 30_000, large: o.Large, needleDistance: 6000,
 		}
 	}
 	if o.Events > 0 {
@@ -122,7 +133,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		name string
 		run  func(context.Context) error
 	}{
-		{SectionAppend, b.appends}, {SectionHTTP, b.overHTTP}, {SectionSearch, b.searches}, {SectionTail, b.tail}, {SectionPages, b.pages}, {SectionAudit, b.audit}, {SectionMemory, b.idle},
+		{SectionAppend, b.appends}, {SectionHTTP, b.overHTTP}, {SectionSearch, b.searches}, {SectionTail, b.tail}, {SectionPages, b.pages}, {SectionAudit, b.audit}, {SectionNotify, b.telling}, {SectionMemory, b.idle},
 	} {
 		if !b.wanted(section.name) {
 			continue

@@ -298,4 +298,4 @@ func (n *Notify) Acknowledge(ctx context.Context, by state.Cause, id state.Objec
 
 // insertAttempt writes down what came of one try.
 const insertAttempt = `INSERT INTO attempts (delivery, number, time, status, latency, answer, error)
-	SELECT $1, coalesce(max(number), 0) + 1, $2, $3, $4, $5, $6 FROM attempts WHERE delivery = $1`
+	VALUES ($1, (SELECT coalesce(max(number), 0) + 1 FROM attempts WHERE delivery = $1), $2, $3, $4, $5, $6)`
