@@ -59,7 +59,8 @@ func (n *Notify) Explain(ctx context.Context, id state.ObjectID, r Rule, seq eve
 
 // trial compiles a rule that may not be stored, and all that it works with.
 func (n *Notify) trial(ctx context.Context, id state.ObjectID, r Rule) (*rule, *set, error) {
-	if err := rules.Check(&r); err != nil && id != 0 || err != nil && r.Name != "" {
+	r.Name = cmpOr(r.Name, "New rule")
+	if err := rules.Check(&r); err != nil {
 		return nil, nil, err
 	}
 	db := n.o.State.Reader()

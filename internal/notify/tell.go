@@ -183,7 +183,7 @@ func (w *work) add(t *telling, to *way, who state.ObjectID, seq event.Seq) {
 	}
 	if t.told.why == whyEvent && (who != 0 || r.Routing) {
 		once := heard{to.id, who}
-		if w.heard[once] {
+		if w.heard[once] && len(r.steps) == 0 { // what escalates must be there to be acknowledged
 			w.suppress(r, to.id, who, "told_already", seq)
 			return
 		}

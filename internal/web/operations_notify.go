@@ -83,15 +83,19 @@ func describeNotify() map[string]operation {
 	free := object{"type": "object"}
 	limit := param("limit", object{"type": "integer", "minimum": 1, "maximum": maxPage}, "Most items on a page.")
 	cursor := param("cursor", object{"type": "string", "pattern": seqPattern}, "The next of the page before.")
-	id := object{"type": "string", "pattern": "^[1-9][0-9]{0,17}$"}
-	docs["POST /v1/rules/explain"] = operation{summary: "Why a rule fires for an event, or not. Records nothing.", body: jsonBody(ref("Explain")), answers: ok("200", "Each condition with its values.", free)}
-	docs["POST /v1/rules/backtest"] = operation{summary: "What a rule would have told. Sends and records nothing.", body: jsonBody(ref("BackTest")), answers: ok("200", "Counts, and the first tellings.", free)}
+	missing := func(answers map[string]answerDoc) map[string]answerDoc { // what the body names
+		answers["404"] = answerDoc{"There is no such rule or event.", "application/problem+json", ref("Problem")}
+		return answers
+	}
+	optional := object{"type": "string", "pattern": "^([1-9][0-9]{0,17})?$"}
+	docs["POST /v1/rules/explain"] = operation{summary: "Why a rule fires for an event, or not. Records nothing.", body: jsonBody(ref("Explain")), answers: missing(ok("200", "Each condition with its values.", free))}
+	docs["POST /v1/rules/backtest"] = operation{summary: "What a rule would have told. Sends and records nothing.", body: jsonBody(ref("BackTest")), answers: missing(ok("200", "Counts, and the first tellings.", free))}
 	docs["GET /v1/transports/modes"] = operation{summary: "The ways of telling, with their settings.", answers: ok("200", "All modes.", free)}
 	docs["POST /v1/transports/{id}/test"] = operation{summary: "Send a real message, now.", answers: ok("200", "What the other side answered.", free)}
 	docs["POST /v1/transports/{id}/reveal"] = operation{summary: "Show the settings with their secrets, to those who give their password again.", body: jsonBody(ref("PasswordOnly")), answers: ok("200", "The settings.", free)}
-	docs["POST /v1/templates/preview"] = operation{summary: "How an event would be told in the words of a template.", body: jsonBody(ref("TemplatePreview")), answers: ok("200", "Title, text and severity.", free)}
+	docs["POST /v1/templates/preview"] = operation{summary: "How an event would be told in the words of a template.", body: jsonBody(ref("TemplatePreview")), answers: missing(ok("200", "Title, text and severity.", free))}
 	docs["GET /v1/deliveries"] = operation{summary: "The ledger: what was told, by which way, and what came of it; newest first.", params: []parameter{
-		param("rule", id, "Of this rule."), param("transport", id, "By this transport."), param("state", object{"type": "string", "enum": deliveryStates()}, "In this state."),
+		param("rule", optional, "Of this rule."), param("transport", optional, "By this transport."), param("state", object{"type": "string", "enum": append([]string{""}, deliveryStates()...)}, "In this state."),
 		param("sequence", object{"type": "string", "pattern": seqPattern}, "About this event."), limit, cursor,
 	}, answers: ok("200", "A page of deliveries.", list("Delivery"))}
 	docs["GET /v1/deliveries/{id}"] = operation{summary: "One delivery with its attempts.", answers: ok("200", "The delivery.", ref("Delivery"))}
@@ -161,8 +165,8 @@ func notifySchemas() object {
 			"tries": object{"type": "array", "items": attempt},
 		}),
 		"Replay":   input("", object{"rule": str, "transport": str, "state": object{"type": "string", "enum": []string{notify.Dead, notify.Delivered}}, "sequence": seq}),
-		"Explain":  input("rule sequence", object{"rule": object{"anyOf": []object{id, input("name", rule)}}, "sequence": seq}),
-		"BackTest": input("rule", object{"rule": object{"anyOf": []object{id, input("name", rule)}}, "since": str}),
+		"Explain":  input("rule sequence", object{"rule": object{"anyOf": []object{id, input("", rule)}}, "sequence": seq}),
+		"BackTest": input("rule", object{"rule": object{"anyOf": []object{id, input("", rule)}}, "since": str}),
 		"InboxItem": record("id severity title text created seen", object{
 			"id": str, "rule": str, "delivery": str, "sequence": str, "severity": str, "title": str, "text": str, "created": str, "seen": when,
 		}),
