@@ -47,8 +47,11 @@ func TestScreenshots(t *testing.T) {
 	for _, door := range []string{"rack 4", "rack 7"} {
 		s.must("emit", "door_opened", "door="+door, "--subject", "door/"+door)
 	}
+	s.post("/v1/transports", jsonMedia, `{"name":"Operations","mode":"webhook","settings":{"url":"https://hooks.example.com/tocsin"}}`).want(t, http.StatusCreated)
+	s.post("/v1/rules", jsonMedia, `{"name":"Failing backups","types":["backup_failed"],"threshold":{"count":2,"within":"1h","group_by":["data.name"]},
+		"transports":["1","2"],"recipients":{"access_levels":["admin"]},"quiet_hours":{"from":"22:00","to":"07:00","timezone":"Europe/Berlin","except":"critical"}}`).want(t, http.StatusCreated)
 	cmd := exec.Command(tool(t, "node"), "testdata/screenshots.cjs")
-	cmd.Env = append(environ(), "NODE_PATH="+cached(t, "npm", "node_modules"), "URL="+s.url, "PASSWORD="+password, "CHROMIUM="+tool(t, "chromium"), "OUT="+filepath.Join(root, "docs", "screenshots"))
+	cmd.Env = append(environ(), "NODE_PATH="+cached(t, "npm", "node_modules"), "URL="+s.url, "PASSWORD="+password, "CHROMIUM="+tool(t, "chromium"), "SEQUENCE="+text(s.find("filter", `type == "backup_succeeded"`, "limit", "1").Events[0]["sequence"]), "OUT="+filepath.Join(root, "docs", "screenshots"))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatal(fmt.Errorf("%w\n%s", err, out))
 	}

@@ -10,6 +10,7 @@ const { URL: base, PASSWORD: password, CHROMIUM: executablePath, OUT: out } = pr
   const shots = [
     ["overview", "light", 1280, "/"], ["events", "light", 1280, "/events"], ["events-dark", "dark", 1280, "/events?q=" + encodeURIComponent("severity >= warn"), "drawer"],
     ["catalog", "light", 1280, "/catalog"], ["settings", "light", 1280, "/settings"], ["phone", "dark", 360, "/events"],
+    ["inbox", "light", 1280, "/inbox"], ["routing", "light", 1280, "/routing"], ["rule", "dark", 1280, "/rules/4"], ["told", "light", 1280, "/rules/1/explain?sequence=" + process.env.SEQUENCE],
   ];
   for (const [name, colorScheme, width, where, how] of shots) {
     const context = await browser.newContext({ colorScheme, viewport: { width, height: 760 } });
