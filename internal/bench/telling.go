@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/tocsin-events/tocsin/internal/catalog"
@@ -189,15 +190,29 @@ func spreadRule(r *notify.Rule, i int) {
 
 // fill records generated events.
 func (t *teller) fill(ctx context.Context, b *bench, total, round int) error {
-	const batch = 500
 	g := NewGenerator(b.seed+uint64(round)*104729, total, b.s.needleDistance, time.Now())
-	events := make([]event.Event, 0, batch)
-	for done := 0; done < total; done += len(events) {
-		events = events[:0]
-		for range min(batch, total-done) {
-			events = append(events, g.Next())
+	for done := 0; done < total; done += fillBatch {
+		if err := t.record(ctx, generated(g, min(fillBatch, total-done))); err != nil {
+			return err
 		}
-		if _, err := t.journal.Append(ctx, events); err != nil {
+	}
+	return nil
+}
+
+func generated(g *Generator, n int) []event.Event {
+	events := make([]event.Event, n)
+	for i := range events {
+		events[i] = g.Next()
+	}
+	return events
+}
+
+const fillBatch = 500
+
+// record appends events in batches.
+func (t *teller) record(ctx context.Context, events []event.Event) error {
+	for batch := range slices.Chunk(events, fillBatch) {
+		if _, err := t.journal.Append(ctx, batch); err != nil {
 			return err
 		}
 	}

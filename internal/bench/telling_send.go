@@ -104,8 +104,9 @@ func (b *bench) deliver(ctx context.Context, dir string, to *sink, round int) (r
 	defer func() { err = errors.Join(err, t.close()) }()
 	stop := t.run(ctx)
 	defer func() { err = errors.Join(err, stop()) }()
+	events := generated(NewGenerator(b.seed+uint64(round)*104729, b.s.deliveries, b.s.needleDistance, time.Now()), b.s.deliveries)
 	began := time.Now()
-	if err := t.fill(ctx, b, b.s.deliveries, round); err != nil {
+	if err := t.record(ctx, events); err != nil {
 		return 0, err
 	}
 	err = waitFor(ctx, 5*time.Minute, func() (bool, error) {
@@ -215,10 +216,7 @@ func (b *bench) timed(ctx context.Context, dir string, to *sink, rate float64, u
 // pace appends events one by one at a rate, and gives when each was acknowledged.
 func (t *teller) pace(ctx context.Context, b *bench, rate float64, total int) (map[event.ID]time.Time, error) {
 	g := NewGenerator(b.seed, total, b.s.needleDistance, time.Now())
-	events := make([]event.Event, total)
-	for i := range events {
-		events[i] = g.Next()
-	}
+	events := generated(g, total)
 	times := make([]time.Time, total)
 	failed := make([]error, pacers)
 	var all sync.WaitGroup

@@ -40,7 +40,7 @@ func (b *bench) versusAlertmanager(ctx context.Context) (err error) {
 	program, err := exec.LookPath(alertmanager)
 	if err != nil || b.o.Program == "" {
 		b.report.note("Beside Alertmanager: not measured, since the program %s is not there (Debian: apt install %s).", alertmanager, alertmanager)
-		return nil //nolint:nilerr // a rival that is not there is no failure
+		return nil // a rival that is not there is no failure
 	}
 	dir, err := b.folder("versus")
 	if err != nil {

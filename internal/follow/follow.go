@@ -56,8 +56,9 @@ type Options struct {
 	Lost    func(err error)     // told of events that can't be read; they are passed over
 }
 
-// Batch is how many events are handled at once.
-const Batch = 1000
+// Batch is how many events are handled at once. What comes of them is one
+// transaction, for which other writers of the state database wait.
+const Batch = 250
 
 const (
 	// lease is how long a node that has gone leaves the work undone.

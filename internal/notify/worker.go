@@ -3,7 +3,6 @@ package notify
 import (
 	"context"
 	"errors"
-	"hash/fnv"
 	"maps"
 	"slices"
 	"sync"
@@ -87,70 +86,45 @@ func (w *worker) round(ctx context.Context) (sent bool, err error) {
 	if err := w.reopen(ctx); err != nil {
 		return false, err
 	}
-	if w.texts, err = w.s.n.readTexts(ctx); err != nil {
+	if w.texts, err = w.s.n.readTexts(ctx, due); err != nil {
 		return false, err
 	}
+	threads := byThread(due)
 	var attempted atomic.Bool
-	queues := make([]chan *Delivery, min(lanes, len(due)))
 	var all sync.WaitGroup
-	for i := range queues {
-		queues[i] = make(chan *Delivery, len(due))
+	for range min(lanes, len(threads)) {
 		all.Go(func() {
-			for d := range queues[i] {
-				if w.send(ctx, d) {
-					attempted.Store(true)
+			for thread := range threads {
+				for _, d := range thread {
+					if w.send(ctx, d) {
+						attempted.Store(true)
+					}
 				}
 			}
 		})
-	}
-	for i := range due {
-		queues[lane(due[i].Thread, len(queues))] <- &due[i]
-	}
-	for i := range queues {
-		close(queues[i])
 	}
 	all.Wait()
 	return attempted.Load(), nil
 }
 
-// texts are what the messages of a round are made of, read once.
-type texts struct {
-	n     *Notify
-	words map[event.Type]*Template
-
-	mu    sync.Mutex // guards names
-	names map[state.ObjectID]string
-}
-
-func (n *Notify) readTexts(ctx context.Context) (*texts, error) {
-	t := &texts{n: n, words: map[event.Type]*Template{}, names: map[state.ObjectID]string{}}
-	return t, eachOf(ctx, n.o.State.Reader(), &templates, func(r state.Record[Template]) error {
-		t.words[event.Type(r.Value.Type)] = &r.Value
-		return nil
-	})
-}
-
-// rule is the name of a rule.
-func (t *texts) rule(ctx context.Context, id state.ObjectID) (string, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if name, known := t.names[id]; known {
-		return name, nil
+// byThread gives messages thread by thread, as they are due. Each thread is for
+// one goroutine, so that it keeps its order.
+func byThread(due []Delivery) <-chan []*Delivery {
+	var order []string
+	of := map[string][]*Delivery{}
+	for i := range due {
+		d := &due[i]
+		if of[d.Thread] == nil {
+			order = append(order, d.Thread)
+		}
+		of[d.Thread] = append(of[d.Thread], d)
 	}
-	r, err := t.n.GetRule(ctx, id)
-	if errors.Is(err, event.ErrNotFound) {
-		r.Value.Name, err = "a rule that was removed", nil
+	threads := make(chan []*Delivery, len(order))
+	for _, thread := range order {
+		threads <- of[thread]
 	}
-	if err == nil {
-		t.names[id] = r.Value.Name
-	}
-	return r.Value.Name, err
-}
-
-func lane(thread string, n int) int {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(thread)) // never fails
-	return int(h.Sum32() % uint32(n))
+	close(threads)
+	return threads
 }
 
 // until is when the next message may be sent.
@@ -288,17 +262,8 @@ func (w *worker) attempt(ctx context.Context, d *Delivery) (answer transport.Ans
 	if w.broken != nil {
 		return answer, nil, w.broken
 	}
-	n := w.s.n
 	if d.Sequence != 0 {
-		hit, err := n.o.Journal.Get(d.Sequence)
-		if err == nil {
-			var e event.Event
-			if e, err = event.DecodeStored(hit.Body); err == nil {
-				e.Sequence = hit.Seq
-				told = &e
-			}
-		}
-		if err != nil && d.Details.Title == "" {
+		if told, err = w.texts.event(d.Sequence); err != nil && d.Details.Title == "" {
 			return answer, nil, event.Invalidf("the event is no longer in the journal: %s", err)
 		}
 	}
