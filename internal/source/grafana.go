@@ -93,7 +93,7 @@ func (g *grafana) Verify(r *Request) error {
 	if err != nil {
 		return &RefusedError{Why: "the header " + g.TimestampHeader + " holds no time"}
 	}
-	r.Nonce = at + " " + text
+	r.Nonce = at + " " + hex.EncodeToString(signature)
 	return timely(time.Unix(seconds, 0), r.Received)
 }
 

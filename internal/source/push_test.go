@@ -235,6 +235,12 @@ func TestStandardWebhooks(t *testing.T) {
 	if !strings.Contains(err.Error(), "replay") || !strings.Contains(in.m.row.LastError, "replay") {
 		t.Errorf("%v, %q", err, in.m.row.LastError)
 	}
+	for _, same := range []string{"+", "0"} { // another way to write the number that is signed
+		other := h.Clone()
+		other.Set("webhook-timestamp", same+h.Get("webhook-timestamp"))
+		_, err = receive(in, body, other)
+		wantRefused(t, "a replay with "+other.Get("webhook-timestamp"), err, false)
+	}
 	if events, err := receive(in, body, standardHeaders(t, "msg_4", now.Add(time.Second))); err != nil || events[0].ID != "msg_4" {
 		t.Errorf("a retry, signed anew: %v", err)
 	}
@@ -289,6 +295,9 @@ func TestGrafanaReplay(t *testing.T) {
 	}
 	_, err := receive(in, body, h)
 	wantRefused(t, "replay", err, false)
+	h.Set("X-Grafana-Alerting-Signature", strings.ToUpper(h.Get("X-Grafana-Alerting-Signature")))
+	_, err = receive(in, body, h)
+	wantRefused(t, "replay in capitals", err, false)
 	_, err = receive(in, body, signed(time.Now().Add(-10*time.Minute)))
 	wantRefused(t, "old", err, false)
 	h.Del("X-At")

@@ -93,7 +93,7 @@ func (s *standard) Verify(r *Request) error {
 		return &RefusedError{Why: "the signature in Webhook-Signature is wrong"}
 	}
 	body := sha256.Sum256(r.Body)
-	r.Nonce = r.Header.Get("Webhook-Timestamp") + " " + hex.EncodeToString(body[:]) + " " + r.Header.Get("Webhook-Id")
+	r.Nonce = strconv.FormatInt(at, 10) + " " + hex.EncodeToString(body[:]) + " " + r.Header.Get("Webhook-Id")
 	return timely(time.Unix(at, 0), r.Received)
 }
 
