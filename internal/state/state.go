@@ -201,8 +201,15 @@ func (s *State) commit(ctx context.Context, by Cause, do func(tx *Tx) error) (in
 	if err != nil {
 		return 0, fmt.Errorf("begin: %w", err)
 	}
+	over := false
+	defer func() {
+		if !over { // a panic of do, whose context may go on for ever
+			_ = t.Rollback()
+		}
+	}()
 	tx := &Tx{Tx: t, ctx: ctx, by: by, state: s}
 	err = do(tx)
+	over = true
 	if err == nil {
 		err = tx.flush(s.recent.done())
 	}
