@@ -207,6 +207,10 @@ func (r *rule) flush(c *cell, out []told, due int64) []told {
 
 // escalate tells the next round.
 func (r *rule) escalate(c *cell, out []told, due int64) []told {
+	if c.Round >= len(r.steps) { // the rule has been changed since, and has fewer
+		c.acknowledge()
+		return out
+	}
 	if end, quiet := r.quiet(due, c.Alert.Severity); quiet {
 		c.Next = end
 		return out
