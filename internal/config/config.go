@@ -68,6 +68,9 @@ type SMTP struct {
 	// Password is what the settings have in place of the file. It is never read
 	// from a configuration nor written into one.
 	Password string `yaml:"-" json:"-"`
+	// Guarded says that the settings name the place, not a configuration: who may
+	// change them is not who decides about egress.allow, so that is asked.
+	Guarded bool `yaml:"-" json:"-"`
 }
 
 // Validate checks the mail server.

@@ -24,7 +24,7 @@ func TestServerSettings(t *testing.T) {
 	t.Parallel()
 	box, _ := startPostbox(t)
 	host, port := box.mailAt()
-	j := &journey{server: start(t)}
+	j := &journey{server: start(t, loopback)}
 	patch := func(body string) reply { return j.send(http.MethodPatch, "/v1/settings", "", body) }
 	patch(`{"smtp":{"host":"`+host+`","port":`+port+`}}`).wantProblem(t, 400) // who sends?
 	j.mark()
@@ -93,6 +93,33 @@ func TestServerSettings(t *testing.T) {
 	if got := again.get("/v1/settings").want(t, 200); len(got["after_restart"].([]any)) != 0 {
 		t.Errorf("after the restart: %v", got)
 	}
+}
+
+// TestSettingsStayOutside: who may change the settings reaches no more than egress
+// lets through, by mails of either kind; what the configuration names may be
+// anywhere, as long as the settings do not lead it to another port.
+func TestSettingsStayOutside(t *testing.T) {
+	t.Parallel()
+	box, mails := startPostbox(t)
+	host, port := box.mailAt()
+	for name, s := range map[string]*server{"settings": start(t), "port": start(t, "smtp: {host: "+host+", from: tocsin@example.com, tls: none}")} {
+		patch := `{"smtp":{"port":` + port + `}}`
+		if name == "settings" {
+			patch = `{"smtp":{"host":"` + host + `","port":` + port + `,"from":"tocsin@example.com","tls":"none"}}`
+		}
+		s.send(http.MethodPatch, "/v1/settings", "", patch).want(t, 200)
+		s.user("ann", "admin")
+		eventually(t, name+": the mail is refused", func() bool {
+			return len(s.find("filter", `type == "configuration_error" && data.message.contains("egress.allow")`).Events) > 0
+		})
+		way := text(s.post("/v1/transports", jsonMedia, `{"name":"way","mode":"email","settings":{"to":["x@example.com"]}}`).want(t, 201)["id"])
+		answer := s.send(http.MethodPost, "/v1/transports/"+way+"/test", s.session("ann", password), "").want(t, 200)
+		if answer["delivered"] != false || !strings.Contains(text(answer["error"]), "egress.allow") {
+			t.Errorf("%s: a test: %v", name, answer)
+		}
+	}
+	start(t, mails).user("bob", "viewer")
+	box.next(t, "bob@example.com").token(t)
 }
 
 // TestConfiguredSettings: what the file or the environment says is not changed by

@@ -14,6 +14,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net"
 	"time"
 
 	"github.com/tocsin-events/tocsin/internal/config"
@@ -21,7 +22,7 @@ import (
 	"github.com/tocsin-events/tocsin/internal/state"
 )
 
-// Options configure New. All but TLS must be set.
+// Options configure New. All but TLS and Guard must be set.
 type Options struct {
 	State  *state.State
 	Key    state.Key
@@ -29,6 +30,8 @@ type Options struct {
 	Server func() config.SMTP // of this moment: a reload may change it
 	Logger *slog.Logger
 	TLS    *tls.Config // of connections to the server; nil for the system's
+	// Guard connects to a server that the settings name; nil for as to any other.
+	Guard func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Mail sends mails.
@@ -106,6 +109,9 @@ func (m *Mail) deliver(ctx context.Context, msg Message) error {
 		return event.Unavailablef("no mail server is configured: set smtp.host")
 	}
 	to := Server{SMTP: server, TLS: m.o.TLS}
+	if server.Guarded {
+		to.Dial = m.o.Guard
+	}
 	_, err := to.Deliver(ctx, Letter{To: []string{msg.To}, Subject: msg.Subject, Text: msg.Text})
 	return err
 }

@@ -101,10 +101,13 @@ func newEmail(s emailSettings, env *Env) (Transport, error) {
 }
 
 // server is where the mail goes. The configuration's own may be anywhere: who
-// writes that file decides about egress.allow as well.
+// writes that file decides about egress.allow as well. That of the settings may not.
 func (t *email) server() (mail.Server, error) {
 	global := t.env.SMTP()
 	s := mail.Server{SMTP: global, TLS: t.env.MailTLS, Limit: time.Duration(t.s.Timeout)}
+	if global.Guarded {
+		s.Dial = t.env.Egress.Dial
+	}
 	if t.s.Host != "" {
 		s.SMTP = config.SMTP{Host: t.s.Host, Port: t.s.Port, Username: t.s.Username, TLS: t.s.TLS, From: global.From}
 		s.Password, s.TLS, s.Dial = t.s.Password, t.tls, t.env.Egress.Dial

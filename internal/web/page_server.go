@@ -23,7 +23,7 @@ func serverFields(row *settingsRow, typed []serverField) []serverField {
 	m := &row.SMTP
 	all := []serverField{
 		{Name: "public_url", Label: "Public address", Value: row.PublicURL, Type: "url", Note: "Under which others reach this server; links in mails begin with it. It holds from the next start on."},
-		{Name: "smtp.host", Label: "Mail server", Value: m.Host, Type: "text", Note: "Empty for none, and no mails."},
+		{Name: "smtp.host", Label: "Mail server", Value: m.Host, Type: "text", Note: "Empty for none, and no mails. One that is not public must be in egress.allow."},
 		{Name: "smtp.port", Label: "Port", Value: strconv.Itoa(m.Port), Type: "number", Note: "587 for starttls, 465 for implicit."},
 		{Name: "smtp.tls", Label: "Encryption", Value: m.TLS, Type: "select"},
 		{Name: "smtp.from", Label: "Sender", Value: m.From, Type: "email"},

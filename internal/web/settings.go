@@ -116,6 +116,7 @@ func (s *Settings) smtp(c *config.Config, v *stored) (config.SMTP, error) {
 	if v.Port != nil && not["smtp.port"] == "" {
 		out.Port = *v.Port
 	}
+	out.Guarded = out.Host != c.SMTP.Host || out.Port != c.SMTP.Port
 	if v.Password != nil && not["smtp.password"] == "" {
 		plain, err := s.sealer.Open(passwordPlace, *v.Password)
 		if err != nil {
