@@ -38,6 +38,7 @@ type line struct {
 	Type     event.Type     `json:"type"`
 	Severity event.Severity `json:"severity"`
 	Text     string         `json:"text"`
+	Failed   string         `json:"failed,omitempty"` // id of the transport of whose failure it tells
 }
 
 // Why something is told.

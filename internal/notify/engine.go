@@ -198,6 +198,10 @@ func (w *work) apply(r *rule, sub *subject) error {
 		w.tell(&telling{rule: r, told: told{why: whyEvent, at: now.UnixNano(), lines: []line{sub.line()}, count: 1, worst: sub.Severity}, persons: persons, cause: sub})
 		return nil
 	}
+	if sub.CausationDepth >= maxDepth && r.Absence == nil { // what waits is told without its cause
+		w.suppress(r, 0, 0, "depth", sub.Sequence)
+		return nil
+	}
 	happened := w.line(sub)
 	group, shown := r.group(sub, persons)
 	return w.stir(r, group, shown, persons, &happened, sub, now)
@@ -233,7 +237,7 @@ func (w *work) line(sub *subject) line {
 		text = strings.ToValidUTF8(text[:longest], "") + "…"
 	}
 	l := sub.line()
-	l.Text = text
+	l.Text, l.Failed = text, w.e.n.failedWay(sub.Event)
 	return l
 }
 

@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/tocsin-events/tocsin/internal/catalog"
@@ -102,15 +103,33 @@ func (w *work) inBudget(t *telling) bool {
 	return true
 }
 
-// loops says why a way must not be told of an event; empty where it may.
+// loops says why a way must not be told of an event, or of what has waited: of
+// nothing but its own failures. Empty where it may.
 func (w *work) loops(t *telling, to *way) string {
-	if t.cause == nil || !w.e.n.isOwn(t.cause.Event) {
+	lines, id := t.told.lines, to.id.String()
+	if t.cause != nil {
+		lines = []line{{Failed: w.e.n.failedWay(t.cause.Event)}}
+	} else if t.told.count > len(lines) {
+		return "" // there is more than is known
+	}
+	for i := range lines {
+		if lines[i].Failed != id {
+			return ""
+		}
+	}
+	return "loop"
+}
+
+// failedWay is the id of the transport of whose failure an event of telling's own
+// tells; empty for all others.
+func (n *Notify) failedWay(e *event.Event) string {
+	if !n.isOwn(e) {
 		return ""
 	}
-	if t.cause.Subject == "transport/"+to.id.String() || catalog.Lookup(t.cause.Event, "data.transport.pk") == to.id.String() {
-		return "loop"
+	if id, ok := strings.CutPrefix(e.Subject, "transport/"); ok {
+		return id
 	}
-	return ""
+	return catalog.Lookup(e, "data.transport.pk")
 }
 
 func (w *work) writeChains(tx *state.Tx) error {
