@@ -65,6 +65,9 @@ const (
 	lease = 30 * time.Second
 	// idle is how often a cursor is stored behind which nothing came of events.
 	idle = time.Second
+	// gather is the least time between two transactions of a follower that keeps
+	// up: what comes in the meantime shares one.
+	gather = 3 * time.Millisecond
 	// longest wait after a failure.
 	longest = 30 * time.Second
 )
@@ -77,6 +80,8 @@ type Follower struct {
 	stored  event.Seq // how far the state database knows
 	storeBy time.Time // when at is stored although nothing came of the events
 	renew   time.Time
+	wrote   time.Time // when what came of events was committed last
+	full    bool      // the last batch was a whole one: there is more
 }
 
 // New returns a follower. One that has never been at work begins behind the
@@ -145,6 +150,9 @@ func (f *Follower) lead(ctx context.Context) error {
 		if err != nil || !mine {
 			return err
 		}
+		if pause := gather - time.Since(f.wrote); pause > 0 && !f.full {
+			sleep(ctx, nil, nil, pause)
+		}
 		grown := f.o.Journal.Grown() // before After, so that no event slips between
 		more, err := f.step(ctx)
 		if err != nil {
@@ -182,6 +190,7 @@ func (f *Follower) step(ctx context.Context) (more bool, err error) {
 		}
 		f.o.Logger.ErrorContext(ctx, "events can't be read and are passed over", "follower", f.o.Name, "err", err)
 	}
+	f.full = len(hits) == Batch
 	commit, err := f.o.Handler.Handle(ctx, hits, time.Now())
 	if err != nil {
 		if ctx.Err() != nil {
@@ -207,7 +216,7 @@ func (f *Follower) step(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	f.stored, f.storeBy = f.at, time.Time{}
+	f.stored, f.storeBy, f.wrote = f.at, time.Time{}, time.Now()
 	f.o.Handler.Committed(ctx)
 	return true, nil
 }

@@ -23,6 +23,9 @@ const (
 	// chunk is how many messages to one destination may be sent and not noted yet:
 	// as many can be doubled by a crash.
 	chunk = 64
+	// gather is the least time between two transactions of results, unless there are
+	// many: what comes in the meantime shares one.
+	gather = 5 * time.Millisecond
 	// most is how many messages to one destination are read from the ledger at once.
 	most = 512
 	// lanes is how many messages to one destination are under way at once. Those
@@ -206,22 +209,11 @@ func (s *sender) clean(ctx context.Context, now time.Time) error {
 // note writes results to the ledger, as many at once as there are. What can't be
 // written ends the lead: the rows are as they were, and are sent again.
 func (s *sender) note(ctx context.Context, failed context.CancelCauseFunc) {
+	wrote := time.Time{}
 	for {
-		var group []result
-		select {
-		case r := <-s.results:
-			group = append(group, r)
-		case <-ctx.Done():
+		group := s.gather(ctx, wrote.Add(gather))
+		if len(group) == 0 {
 			return
-		}
-	more:
-		for len(group) < 4*chunk {
-			select {
-			case r := <-s.results:
-				group = append(group, r)
-			default:
-				break more
-			}
 		}
 		err := s.n.o.State.Write(ctx, state.System(), func(tx *state.Tx) error { return s.n.writeResults(tx, group) })
 		if err != nil && !errors.Is(err, event.ErrUnavailable) { // then it is stored, and recorded later
@@ -232,7 +224,41 @@ func (s *sender) note(ctx context.Context, failed context.CancelCauseFunc) {
 			r.noted()
 		}
 		s.n.touch() // there is a next attempt to be planned
+		wrote = time.Now()
 	}
+}
+
+// gather waits for results, and for others that come until a time, as long as the
+// workers need not wait for the ledger. None: ctx has ended.
+func (s *sender) gather(ctx context.Context, until time.Time) (group []result) {
+	select {
+	case r := <-s.results:
+		group = append(group, r)
+	case <-ctx.Done():
+		return nil
+	}
+	soon := time.NewTimer(time.Until(until))
+	defer soon.Stop()
+	for len(group) < chunk/2 {
+		select {
+		case r := <-s.results:
+			group = append(group, r)
+			continue
+		case <-soon.C:
+		case <-ctx.Done():
+		}
+		break
+	}
+	for len(group) < 4*chunk {
+		select {
+		case r := <-s.results:
+			group = append(group, r)
+			continue
+		default:
+		}
+		break
+	}
+	return group
 }
 
 // writeResults stores attempts and what follows from them.
