@@ -67,8 +67,8 @@ func (w *worker) run(ctx context.Context) {
 
 // round sends what is due now.
 func (w *worker) round(ctx context.Context) (sent bool, err error) {
-	if !pause(ctx, w.until()) {
-		return false, nil
+	if ready, err := w.ready(ctx); err != nil || !ready {
+		return false, err
 	}
 	limit := most
 	if w.half() {
@@ -134,6 +134,31 @@ func (w *worker) until() time.Time {
 	return later(w.resume, w.slot)
 }
 
+// ready waits until the destination may be called; false when ctx has ended before.
+// A change of the transport ends the wait, so it is looked at with each call.
+func (w *worker) ready(ctx context.Context) (bool, error) {
+	for {
+		wait := time.Until(w.until())
+		if wait <= 0 {
+			return ctx.Err() == nil, nil
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-t.C:
+		case <-w.wake:
+			if err := w.reopen(ctx); err != nil {
+				t.Stop()
+				return false, err
+			}
+		case <-ctx.Done():
+		}
+		t.Stop()
+		if ctx.Err() != nil {
+			return false, nil
+		}
+	}
+}
+
 // half reports whether the breaker lets one message through.
 func (w *worker) half() bool {
 	w.mu.Lock()
@@ -184,6 +209,10 @@ func (w *worker) turn(ctx context.Context) bool {
 		return false
 	}
 	if r := w.way.Value.Rate; r != nil {
+		if w.slot.Sub(at) > lookEvery { // until then, the transport may be another one
+			w.mu.Unlock()
+			return false
+		}
 		at = later(at, w.slot)
 		w.slot = at.Add(time.Duration(r.Within) / time.Duration(r.Count))
 	}
