@@ -22,6 +22,8 @@ type Option struct {
 	Doc      string  `json:"doc"`
 	Required bool    `json:"required,omitempty"`
 	Secret   Secrecy `json:"secret,omitempty"`
+
+	stays bool // a secret that is never sent, such as a key that signs
 }
 
 // Secrecy says what of a setting is secret.
@@ -42,6 +44,7 @@ func optionsOf[C any](c C) []Option {
 		o := Option{
 			Name: f.Tag.Get("json"), Type: typeName(f.Type), Doc: f.Tag.Get("doc"),
 			Required: f.Tag.Get("required") == "true", Secret: Secrecy(f.Tag.Get("secret")),
+			stays: f.Tag.Get("stays") == "true",
 		}
 		if !v.Field(i).IsZero() {
 			o.Default = fmt.Sprint(v.Field(i).Interface())
@@ -134,7 +137,9 @@ func Redacted(mode string, settings json.RawMessage) (json.RawMessage, error) {
 }
 
 // Restore puts back the secrets of old settings where new ones hold what
-// Redacted shows of them, so that a form can be sent without knowing them.
+// Redacted shows of them, so that a form can be sent without knowing them. A
+// secret that is sent goes to no other place in this way: who names one would
+// learn it. The error is of class event.ErrInvalid.
 func Restore(mode string, settings, old json.RawMessage) (json.RawMessage, error) {
 	d, err := find(mode)
 	if err != nil {
@@ -144,6 +149,7 @@ func Restore(mode string, settings, old json.RawMessage) (json.RawMessage, error
 	if json.Unmarshal(settings, &members) != nil || json.Unmarshal(old, &before) != nil {
 		return nil, event.Invalidf("settings: must be a JSON object")
 	}
+	var kept []Option
 	for _, o := range d.Options {
 		value, given := members[o.Name]
 		secret, had := before[o.Name]
@@ -157,13 +163,40 @@ func Restore(mode string, settings, old json.RawMessage) (json.RawMessage, error
 			for name, v := range pairs {
 				if v == masked(Whole, v) && were[name] != nil {
 					pairs[name] = were[name]
+					if v != "" {
+						kept = append(kept, o)
+					}
 				}
 			}
 		case reflect.DeepEqual(value, masked(o.Secret, secret)):
 			members[o.Name] = secret
+			if value != "" {
+				kept = append(kept, o)
+			}
+		}
+	}
+	for _, o := range kept {
+		if !o.stays && leadsTo(members) != leadsTo(before) {
+			return nil, event.Invalidf("settings.%s: give it again, since it would go to another place, or in another way", o.Name)
 		}
 	}
 	return json.Marshal(members)
+}
+
+// leadsTo is where settings lead, and how what is sent there is protected.
+func leadsTo(members map[string]any) string {
+	var out strings.Builder
+	for _, name := range []string{"host", "port", "tls", "ca", "address", "protocol"} {
+		if v := members[name]; v != nil && v != "" && v != 0.0 {
+			fmt.Fprintf(&out, "%s=%q ", name, fmt.Sprint(v))
+		}
+	}
+	text, _ := members["url"].(string)
+	fixed, _, _ := strings.Cut(text, "{{")
+	if u, err := url.Parse(fixed); err == nil && u.Host != "" {
+		fixed = u.Scheme + "://" + strings.ToLower(u.Host)
+	}
+	return out.String() + fixed
 }
 
 func masked(s Secrecy, value any) any {

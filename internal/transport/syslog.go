@@ -38,7 +38,7 @@ type syslogSettings struct {
 	MaxSize  int             `json:"max_size" doc:"Size in bytes from which the text is cut; 0 for 2048 over udp and 8192 else."`
 	CA       string          `json:"ca" doc:"PEM text of the authorities that vouch for the server; empty for those of the system."`
 	Cert     string          `json:"cert" doc:"PEM text of our certificate, where the server wants one."`
-	Key      string          `json:"key" secret:"whole" doc:"PEM text of its key."`
+	Key      string          `json:"key" secret:"whole" stays:"true" doc:"PEM text of its key."`
 	Timeout  config.Duration `json:"timeout" doc:"How long it may take."`
 }
 

@@ -212,6 +212,42 @@ func TestSecretsOfSettings(t *testing.T) {
 	}
 }
 
+// Secrets that nobody is shown go to no other place either, unless they are given
+// again; what never leaves the server stays.
+func TestSecretsStayWhereTheyAre(t *testing.T) {
+	const away = "another place"
+	for _, tt := range []struct{ mode, old, changed, says string }{
+		{"webhook", `{"url":"https://a.example/p","headers":{"X-Key":"hunter2"}}`, `{"url":"https://evil.example/p","headers":{"X-Key":"MASK"}}`, away},
+		{"webhook", `{"url":"https://a.example/p","headers":{"X-Key":"hunter2"}}`, `{"url":"http://a.example/p","headers":{"X-Key":"MASK"}}`, away},
+		{"webhook", `{"url":"https://a.example/p","headers":{"X-Key":"hunter2"}}`, `{"url":"https://a.example:8443/{{ type }}","headers":{"X-Key":"MASK"}}`, away},
+		{"webhook", `{"url":"https://a.example/p","headers":"{'X-Key': 'hunter2'}"}`, `{"url":"https://evil.example/p","headers":"MASK"}`, away},
+		{"webhook", `{"url":"https://a.example/{{ id }}","headers":{"X-Key":"hunter2"}}`, `{"url":"https://A.example/q?{{ type }}","headers":{"X-Key":"MASK"}}`, "hunter2"},
+		{"webhook", `{"url":"https://a.example/p","headers":{"X-Key":"hunter2"}}`, `{"url":"https://evil.example/p","headers":{"X-Key":"new"}}`, "new"},
+		{"webhook", `{"url":"https://a.example/p","headers":{"X-Key":""}}`, `{"url":"https://b.example/p","headers":{"X-Key":""}}`, "b.example"},
+		{"webhook", `{"url":"https://a.example/p","secret":"hunter2"}`, `{"url":"https://b.example/p","secret":"MASK"}`, "hunter2"},
+		{"alertmanager", `{"url":"http://a/","token":"hunter2"}`, `{"url":"http://b/","token":"MASK"}`, away},
+		{"alertmanager", `{"url":"http://a/","username":"u","password":"hunter2"}`, `{"url":"http://a/","username":"v","password":"MASK"}`, "hunter2"},
+		{"email", `{"host":"a","username":"u","password":"hunter2"}`, `{"host":"b","username":"u","password":"MASK"}`, away},
+		{"email", `{"host":"a","username":"u","password":"hunter2"}`, `{"host":"a","port":25,"username":"u","password":"MASK"}`, away},
+		{"email", `{"host":"a","username":"u","password":"hunter2"}`, `{"host":"a","tls":"none","username":"u","password":"MASK"}`, away},
+		{"email", `{"host":"a","username":"u","password":"hunter2"}`, `{"host":"a","ca":"mine","username":"u","password":"MASK"}`, away},
+		{"email", `{"host":"a","username":"u","password":"hunter2","subject":"x"}`, `{"host":"a","port":0,"username":"u","password":"MASK"}`, "hunter2"},
+		{"slack", `{"url":"https://a.example/hunter2"}`, `{"url":"MASK","style":"blocks"}`, "hunter2"},
+		{"webhook", `{"url":"https://u:hunter2@a.example/p?q=1","headers":{"X-Key":"hunter2"}}`, `{"url":"https://MASK@a.example/p?MASK","headers":{"X-Key":"MASK"}}`, "u:hunter2"},
+		{"syslog", `{"address":"a","key":"hunter2"}`, `{"address":"b","key":"MASK"}`, "hunter2"},
+	} {
+		changed := strings.ReplaceAll(tt.changed, "MASK", redact.Mask)
+		back, err := Restore(tt.mode, json.RawMessage(changed), json.RawMessage(tt.old))
+		if tt.says == away {
+			if !errors.Is(err, event.ErrInvalid) || !strings.Contains(err.Error(), away) {
+				t.Errorf("%s %s: %s, %v", tt.mode, changed, back, err)
+			}
+		} else if err != nil || !strings.Contains(string(back), tt.says) {
+			t.Errorf("%s %s: %s, %v, want %s", tt.mode, changed, back, err, tt.says)
+		}
+	}
+}
+
 // httpModes are the modes that make one HTTP request.
 func httpModes() []string { return []string{"webhook", "slack", "discord", "alertmanager"} }
 

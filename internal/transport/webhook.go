@@ -35,7 +35,7 @@ type webhookSettings struct {
 	Headers headers         `json:"headers" secret:"values" doc:"Header fields: names and values with {{ expressions }}, or one CEL expression that gives a map of them."`
 	Body    string          `json:"body" doc:"Text with {{ expressions }}, or one CEL expression whose value is the body; empty for the format. An expression sees the event as filters do, and notification.{key,rule,severity,title,text,link,brand,resolved,user,recipients}."`
 	Format  string          `json:"format" doc:"Body where none is given: plain or cloudevents."`
-	Secret  string          `json:"secret" secret:"whole" doc:"Key that signs: whsec_ and base64; while it is changed, the new and the old with a space between. Empty for no signature."`
+	Secret  string          `json:"secret" secret:"whole" stays:"true" doc:"Key that signs: whsec_ and base64; while it is changed, the new and the old with a space between. Empty for no signature."`
 	Timeout config.Duration `json:"timeout" doc:"How long an answer may take."`
 }
 
