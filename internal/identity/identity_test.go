@@ -161,7 +161,14 @@ func TestTokens(t *testing.T) {
 	if err != nil || who.AuthType != "api_key" || !who.Can(Emit) || who.Can(Read) || who.Can(Admin) {
 		t.Errorf("Authenticate = %+v, %v", who, err)
 	}
-	if _, err := i.UpdateToken(ctx, from(""), r.ID, r.Version, func(tk *Token) error {
+	acting := &Principal{ID: "2", Scopes: []Scope{Admin}, OnBehalfOf: "1", ActsAs: "admin"}
+	if _, err := i.UpdateToken(ctx, from(""), acting, r.ID, r.Version, func(tk *Token) error {
+		tk.Scopes = []Scope{Admin} // it would outlast the acting
+		return nil
+	}); !errors.Is(err, event.ErrDenied) {
+		t.Errorf("changed on behalf of an administrator: %v", err)
+	}
+	if _, err := i.UpdateToken(ctx, from(""), boss, r.ID, r.Version, func(tk *Token) error {
 		tk.Scopes, tk.Hash = []Scope{Read}, "forged"
 		return nil
 	}); err != nil {

@@ -102,8 +102,12 @@ func (i *Identity) GetToken(ctx context.Context, id state.ObjectID) (state.Recor
 	return tokens.Get(ctx, i.state.Reader(), id)
 }
 
-// UpdateToken changes a token's name, scopes or expiry.
-func (i *Identity) UpdateToken(ctx context.Context, by state.Cause, id state.ObjectID, version int64, change func(*Token) error) (r state.Record[Token], err error) {
+// UpdateToken changes a token's name, scopes or expiry; not for who acts for
+// another, as with CreateToken.
+func (i *Identity) UpdateToken(ctx context.Context, by state.Cause, who *Principal, id state.ObjectID, version int64, change func(*Token) error) (r state.Record[Token], err error) {
+	if err := who.own("API tokens"); err != nil {
+		return r, err
+	}
 	err = i.state.Write(ctx, by, func(tx *state.Tx) error {
 		r, err = tokens.Update(tx, id, version, func(t *Token) error {
 			hash, owner := t.Hash, t.Owner

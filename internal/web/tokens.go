@@ -62,7 +62,7 @@ func (s *Server) putToken(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	changed, err := s.Identity.UpdateToken(r.Context(), cause(r), id, version, func(t *identity.Token) error {
+	changed, err := s.Identity.UpdateToken(r.Context(), cause(r), callerOf(r).principal, id, version, func(t *identity.Token) error {
 		was := tokenInput{Name: t.Name, Scopes: t.Scopes, ExpiresAt: t.ExpiresAt}
 		in, err := merge(r, raw, was)
 		t.Name, t.Scopes, t.ExpiresAt = in.Name, in.Scopes, in.ExpiresAt
