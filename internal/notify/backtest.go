@@ -224,8 +224,10 @@ func (t *backTest) event(ctx context.Context, hit *segment.Hit) error {
 	t.at(e.RecordedTime).Matched++
 	for i := range t.set.silences {
 		if t.set.silences[i].covers(t.rule, sub, e.RecordedTime) {
-			t.Silenced++
-			return nil
+			if t.Silenced++; t.rule.Absence == nil { // who is there is there in a silence, too
+				return nil
+			}
+			break
 		}
 	}
 	persons, _ := t.rule.audience.ofEvent(t.set.people, sub) // its failure has just been an exception

@@ -15,6 +15,7 @@ type cell struct {
 
 	Last   int64 `json:"last,omitempty"` // absence: the newest event
 	Absent bool  `json:"absent,omitempty"`
+	Wait   int64 `json:"wait,omitempty"` // absence: not told before, for a silence covers it
 
 	Told int64 `json:"told,omitempty"` // when a message went out; others wait for RepeatEvery
 
@@ -80,7 +81,7 @@ func (r *rule) step(c *cell, happened *line, now int64) []told {
 	}
 	switch {
 	case r.Absence != nil:
-		c.Last = now
+		c.Last, c.Wait = now, 0
 		if c.Absent {
 			c.Absent = false
 			back := *happened
@@ -255,7 +256,7 @@ func (r *rule) absentAt(c *cell) int64 {
 	if r.Absence == nil || c.Last == 0 || c.Absent {
 		return 0
 	}
-	return c.Last + int64(r.Absence.Within)
+	return max(c.Last+int64(r.Absence.Within), c.Wait)
 }
 
 // due is when the cell must be looked at though nothing happens; 0: never.

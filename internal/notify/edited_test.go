@@ -56,3 +56,29 @@ func TestStepsAreTaken(t *testing.T) {
 		}
 	})
 }
+
+// An absence in a maintenance window is not told, nor does anybody wait for an
+// acknowledgement; what is still absent at its end is told then.
+func TestAbsenceInASilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newKit(t)
+		way := k.inbox()
+		admins := Recipients{AccessLevels: []string{"admin"}}
+		k.rule("backup", way, func(r *Rule) {
+			r.Types, r.Recipients, r.Absence = []string{"x"}, admins, &Absence{Within: dur("1h"), GroupBy: []string{"host"}}
+			r.Escalate = []Step{{After: dur("10m"), Recipients: admins}}
+		})
+		defer k.decides()()
+		if _, err := k.CreateSilence(t.Context(), state.System(), Silence{Filter: "true", ExpiresAt: time.Now().Add(4 * time.Hour)}); err != nil {
+			t.Fatal(err)
+		}
+		k.emit(event.Event{Type: "x", Host: "gone"})
+		k.emit(event.Event{Type: "x", Host: "back"})
+		pass(3 * time.Hour)
+		k.emit(event.Event{Type: "x", Host: "back"})
+		pass(65 * time.Minute)
+		if got := k.messages(1); !slices.Equal(got, []string{"backup: nothing for 1h (gone)", "backup: nothing for 1h (back)"}) && !slices.Equal(got, []string{"backup: nothing for 1h (back)", "backup: nothing for 1h (gone)"}) {
+			t.Errorf("%q", got)
+		}
+	})
+}

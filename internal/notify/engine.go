@@ -184,11 +184,8 @@ func (w *work) apply(r *rule, sub *subject) error {
 		return nil
 	}
 	now := sub.RecordedTime
-	for i := range w.set.silences {
-		if w.set.silences[i].covers(r, sub, now) {
-			w.suppress(r, 0, 0, "silenced", sub.Sequence)
-			return nil
-		}
+	if r.Absence == nil && w.silenced(r, sub, now) { // who is there is there in a silence, too
+		return nil
 	}
 	persons, err := r.audience.ofEvent(w.set.people, sub)
 	if err != nil {
@@ -250,12 +247,17 @@ func (w *work) stir(r *rule, group, shown string, persons []state.ObjectID, happ
 	if happened != nil {
 		m.Shown, m.Persons = shown, persons
 	}
+	if due := r.absentAt(&m.cell); due > 0 && due <= now.UnixNano() && m.Print == r.print {
+		if until, silenced := w.quietened(r, now); silenced {
+			m.Wait = until.UnixNano()
+		}
+	}
 	for _, t := range r.step(&m.cell, happened, now.UnixNano()) {
 		say := &telling{rule: r, group: m.key.group, shown: m.Shown, told: t, persons: m.Persons}
 		if happened != nil && t.at == now.UnixNano() && t.why != whyDigest && t.why != whyEscalation {
 			say.cause = sub
 		}
-		if t.why == whyAbsence && w.quietened(r, now) {
+		if r.Absence != nil && say.cause != nil && w.silenced(r, sub, now) {
 			continue
 		}
 		w.tell(say)
@@ -264,17 +266,30 @@ func (w *work) stir(r *rule, group, shown string, persons []state.ObjectID, happ
 	return nil
 }
 
-// quietened reports whether an absence is silenced: by a silence that is true of
-// an event of the rule's own.
-func (w *work) quietened(r *rule, now time.Time) bool {
-	sub := newSubject(&event.Event{Type: "notification.absence", Kind: event.KindCustom, Severity: r.severity(), Subject: "rule/" + r.id.String(), Source: w.e.n.o.Source + "/" + producer})
+// silenced reports whether a silence covers an event, and counts it.
+func (w *work) silenced(r *rule, sub *subject, now time.Time) bool {
 	for i := range w.set.silences {
 		if w.set.silences[i].covers(r, sub, now) {
-			w.suppress(r, 0, 0, "silenced", 0)
+			w.suppress(r, 0, 0, "silenced", sub.Sequence)
 			return true
 		}
 	}
 	return false
+}
+
+// quietened reports whether an absence is silenced: by a silence that is true of
+// an event of the rule's own. What is absent still when it expires is told then.
+func (w *work) quietened(r *rule, now time.Time) (until time.Time, is bool) {
+	sub := newSubject(&event.Event{Type: "notification.absence", Kind: event.KindCustom, Severity: r.severity(), Subject: "rule/" + r.id.String(), Source: w.e.n.o.Source + "/" + producer})
+	for i := range w.set.silences {
+		if w.set.silences[i].covers(r, sub, now) {
+			until, is = later(until, w.set.silences[i].ExpiresAt), true
+		}
+	}
+	if is {
+		w.suppress(r, 0, 0, "silenced", 0)
+	}
+	return until, is
 }
 
 // ticks moves the cells that are due until a time.
