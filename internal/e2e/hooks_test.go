@@ -7,6 +7,8 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -299,4 +301,30 @@ func TestHookToken(t *testing.T) {
 	if r := s.request(http.MethodGet, "/v1/hooks/github", nil); r.status != http.StatusMethodNotAllowed || r.header.Get("Allow") != "POST" {
 		t.Errorf("GET: %d %v", r.status, r.header)
 	}
+}
+
+// TestStrangersStayInLine: strangers who claim large bodies for a source with a
+// secret, and send none, keep nobody waiting who has a token.
+func TestStrangersStayInLine(t *testing.T) {
+	t.Parallel()
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte(hookSecret), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, "sources: {stalwart: {secret_file: "+secret+"}}")
+	address := strings.TrimPrefix(s.url, "http://")
+	for range 8 {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := io.WriteString(conn, "POST /v1/hooks/stalwart HTTP/1.1\r\nHost: "+address+"\r\nContent-Length: 16777216\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "the room of strangers is full", func() bool { return s.hook("stalwart", "{}").status == http.StatusTooManyRequests })
+	s.post("/api/v2/alerts", jsonMedia, `[{"labels":{"alertname":"x"}}]`).want(t, http.StatusOK)
+	body := `{"zen":"Keep it logically awesome."}`
+	s.request(http.MethodPost, "/v1/hooks/github", strings.NewReader(body), append(githubHeaders("ping", "1", body), "Content-Type", jsonMedia)...).want(t, http.StatusAccepted)
 }

@@ -49,8 +49,9 @@ func (s *Server) postAlerts(w http.ResponseWriter, r *http.Request) error {
 	if media, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); !strings.EqualFold(strings.TrimSpace(media), "application/json") {
 		return newProblem(http.StatusUnsupportedMediaType, "media-type", "send the alerts as application/json")
 	}
-	body, leave, err := s.readHook(w, r, s.Limits().Batch)
+	body, leave, err := readHook(w, r, s.gate, s.Limits().Batch)
 	if err != nil {
+		s.countBusy(err)
 		return err
 	}
 	defer leave()

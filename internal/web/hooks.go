@@ -21,12 +21,12 @@ func (s *Server) postHook(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	terms := in.Terms()
-	from := ingest.Sender{Name: "source/" + name, Brand: callerOf(r).brand, Own: !terms.Foreign}
+	from, room := ingest.Sender{Name: "source/" + name, Brand: callerOf(r).brand, Own: !terms.Foreign}, s.hooks
 	if !terms.Signed {
 		if err := s.authenticate(r, callerOf(r), identity.Emit); err != nil {
 			return err
 		}
-		from.Name = callerOf(r).principal.Name
+		from.Name, room = callerOf(r).principal.Name, s.gate
 	}
 	if err := s.Ready(); err != nil {
 		return err
@@ -35,8 +35,9 @@ func (s *Server) postHook(w http.ResponseWriter, r *http.Request) error {
 	if terms.Many {
 		limit = s.Limits().Batch
 	}
-	body, leave, err := s.readHook(w, r, limit)
+	body, leave, err := readHook(w, r, room, limit)
 	if err != nil {
+		s.countBusy(err)
 		return err
 	}
 	defer leave()
@@ -59,9 +60,9 @@ func (s *Server) postHook(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// readHook reads the body of a request from who may be a stranger: there is a gate
-// of its own for these, so that they keep no producer waiting.
-func (s *Server) readHook(w http.ResponseWriter, r *http.Request, limit int64) (body []byte, leave func(), err error) {
+// readHook reads the body of a request, where there is room: for who may be a
+// stranger there is a gate of its own, so that they keep nobody else waiting.
+func readHook(w http.ResponseWriter, r *http.Request, room *gate, limit int64) (body []byte, leave func(), err error) {
 	length := r.ContentLength
 	if length < 0 {
 		length = limit
@@ -69,8 +70,7 @@ func (s *Server) readHook(w http.ResponseWriter, r *http.Request, limit int64) (
 	if length > limit {
 		return nil, nil, &http.MaxBytesError{Limit: limit}
 	}
-	if leave, err = s.hooks.enter(length); err != nil {
-		s.Metrics.CountRejected("busy")
+	if leave, err = room.enter(length); err != nil {
 		return nil, nil, err
 	}
 	if body, err = readBody(w, r, limit); err != nil {
@@ -78,6 +78,13 @@ func (s *Server) readHook(w http.ResponseWriter, r *http.Request, limit int64) (
 		return nil, nil, err
 	}
 	return body, leave, nil
+}
+
+// countBusy counts a request for which there was no room.
+func (s *Server) countBusy(err error) {
+	if p, ok := errors.AsType[*problem](err); ok && p.Status == http.StatusTooManyRequests {
+		s.Metrics.CountRejected("busy")
+	}
 }
 
 // record hands the events of one request in. Where one of them is too large for
