@@ -195,7 +195,7 @@ func printOf(r *Rule) string {
 type set struct {
 	rules     []*rule // enabled, by id
 	byID      map[state.ObjectID]*rule
-	known     map[state.ObjectID]bool // all rules, also those that are off
+	known     map[state.ObjectID]bool // those that are on, also broken ones: their cells are kept
 	buckets   map[event.Type]*bucket
 	silences  []silence
 	people    *people

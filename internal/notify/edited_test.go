@@ -82,3 +82,32 @@ func TestAbsenceInASilence(t *testing.T) {
 		}
 	})
 }
+
+// A rule that is off sees nothing: on again, it does not complain of what came in
+// the meantime.
+func TestOffAndOnAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newKit(t)
+		way := k.inbox()
+		id := k.rule("backup", way, func(r *Rule) {
+			r.Types, r.Recipients, r.Absence = []string{"x"}, Recipients{AccessLevels: []string{"admin"}}, &Absence{Within: dur("10h"), GroupBy: []string{"host"}}
+		})
+		defer k.decides()()
+		synctest.Wait()
+		k.emit(event.Event{Type: "x", Host: "web1"})
+		pass(time.Hour)
+		k.change(id, func(r *Rule) { r.Enabled = false })
+		pass(8 * time.Hour)
+		k.emit(event.Event{Type: "x", Host: "web1"})
+		k.change(id, func(r *Rule) { r.Enabled = true })
+		pass(8 * time.Hour)
+		if got := k.messages(1); len(got) != 0 {
+			t.Errorf("%q", got)
+		}
+		k.emit(event.Event{Type: "x", Host: "web1"})
+		pass(11 * time.Hour)
+		if got := k.messages(1); len(got) != 1 {
+			t.Errorf("%q", got)
+		}
+	})
+}

@@ -77,10 +77,10 @@ func (n *Notify) loadRules(ctx context.Context, db state.Querier, s, old *set) e
 		return err
 	}
 	return eachOf(ctx, db, &rules, func(r state.Record[Rule]) error {
-		s.known[r.ID] = true
 		if !r.Value.Enabled {
-			return nil
+			return nil // what it remembered is not true any more when it is on again
 		}
+		s.known[r.ID] = true
 		if was := old.rule(r.ID); was != nil && was.version == r.Version && !was.usesStored() {
 			s.add(was)
 			return nil
