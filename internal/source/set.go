@@ -10,6 +10,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/tocsin-events/tocsin/internal/event"
+	"github.com/tocsin-events/tocsin/internal/redact"
 )
 
 // Row is one source as people see it.
@@ -150,6 +151,13 @@ func (s *Set) once(ctx context.Context, m *member, log *slog.Logger) (err error)
 	env := s.env
 	env.Log = log
 	env.Status = func(st Status, lacks string) { m.set(func(r *Row) { r.Status, r.Lacks = st, lacks }) }
+	env.Problem = func(err error) {
+		text := ""
+		if err != nil {
+			text = redact.Text(err.Error())
+		}
+		m.set(func(r *Row) { r.LastError = text })
+	}
 	env.Emit = func(ctx context.Context, events ...event.Event) error {
 		err := s.env.Emit(ctx, events...)
 		if err == nil {

@@ -47,6 +47,9 @@ type Env struct {
 	// Status tells people how it goes: Idle or Unavailable with what is lacking
 	// and how to give it, or Running.
 	Status func(s Status, lacks string)
+	// Problem shows what goes wrong while the source goes on, as its last error;
+	// nil takes it away.
+	Problem func(err error)
 }
 
 // Memory keeps what a source must know after a restart, such as what it has
