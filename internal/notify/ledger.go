@@ -224,7 +224,7 @@ func (n *Notify) GetDelivery(ctx context.Context, id state.ObjectID) (d Delivery
 // a receiver that knows a key already, nothing is to be feared. It returns how
 // many these are.
 func (n *Notify) Replay(ctx context.Context, by state.Cause, q DeliveryQuery) (count int, err error) {
-	if q.State == Suppressed || q.State == Queued || q.State == Retrying {
+	if q.State != "" && q.State != Dead && q.State != Delivered {
 		return 0, event.Invalidf("state: only what is dead or delivered can be sent again")
 	}
 	err = n.o.State.Write(ctx, by, func(tx *state.Tx) error {
@@ -257,11 +257,14 @@ func idOrEmpty(id state.ObjectID) string {
 
 // ReplayOne sends one delivery again.
 func (n *Notify) ReplayOne(ctx context.Context, by state.Cause, id state.ObjectID) (d Delivery, err error) {
+	if d, _, err = n.GetDelivery(ctx, id); err != nil {
+		return d, err
+	}
 	err = n.o.State.Write(ctx, by, func(tx *state.Tx) error {
 		d, err = scanDelivery(tx.QueryRowContext(ctx, `UPDATE deliveries SET state = 'queued', reason = '', attempts = 0, due = $2, finished = 0
 			WHERE id = $1 AND state IN ('dead', 'delivered') RETURNING `+deliveryColumns, int64(id), time.Now().UnixNano()).Scan)
 		if errors.Is(err, sql.ErrNoRows) {
-			return event.Conflictf("delivery %d is not over, was suppressed, or is not there", id)
+			return event.Conflictf("delivery %d is not over, or was suppressed", id)
 		}
 		if err != nil {
 			return fmt.Errorf("replay: %w", err)

@@ -201,7 +201,13 @@ func (s *sender) clean(ctx context.Context, now time.Time) error {
 				return fmt.Errorf("clean: %w", err)
 			}
 		}
-		_, err := tx.ExecContext(ctx, `DELETE FROM chains WHERE begun < $1`, now.Add(-chainLife).UnixNano())
+		// What was decided while its transport was removed, or was under way then.
+		_, err := tx.ExecContext(ctx, `UPDATE deliveries SET state = 'dead', reason = 'the transport was removed', finished = $1
+			WHERE state IN ('queued', 'retrying') AND transport NOT IN (SELECT id FROM objects WHERE model = 'transport')`, now.UnixNano())
+		if err != nil {
+			return fmt.Errorf("clean: %w", err)
+		}
+		_, err = tx.ExecContext(ctx, `DELETE FROM chains WHERE begun < $1`, now.Add(-chainLife).UnixNano())
 		return err
 	})
 }
@@ -283,7 +289,7 @@ func (n *Notify) writeResults(tx *state.Tx, group []result) error {
 		if _, err := attempt.ExecContext(ctx, int64(r.d.ID), a.Time.UnixNano(), a.Status, int64(a.Latency), redact.Text(a.Answer), redact.Text(a.Error)); err != nil {
 			return fmt.Errorf("attempt: %w", err)
 		}
-		if _, err := outcome.ExecContext(ctx, int64(r.d.ID), r.state, r.reason, a.Number, r.due.UnixNano(), finished); err != nil {
+		if _, err := outcome.ExecContext(ctx, int64(r.d.ID), r.state, redact.Text(r.reason), a.Number, r.due.UnixNano(), finished); err != nil {
 			return fmt.Errorf("delivery: %w", err)
 		}
 		if err := n.raiseOutcome(tx, r); err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tocsin-events/tocsin/internal/event"
+	"github.com/tocsin-events/tocsin/internal/journal/segment"
 	"github.com/tocsin-events/tocsin/internal/state"
 	"github.com/tocsin-events/tocsin/internal/transport"
 )
@@ -293,7 +294,10 @@ func (w *worker) attempt(ctx context.Context, d *Delivery) (answer transport.Ans
 	}
 	if d.Sequence != 0 {
 		if told, err = w.texts.event(d.Sequence); err != nil && d.Details.Title == "" {
-			return answer, nil, event.Invalidf("the event is no longer in the journal: %s", err)
+			if _, damaged := errors.AsType[*segment.DamageError](err); damaged || errors.Is(err, event.ErrNotFound) {
+				return answer, nil, event.Invalidf("the event is no longer in the journal: %s", err)
+			}
+			return answer, nil, event.Unavailablef("the event can't be read: %w", err)
 		}
 	}
 	m, err := w.outgoing(ctx, d, told)
