@@ -15,7 +15,7 @@ import (
 
 // Limits of what a Store keeps.
 const (
-	maxFiring    = 20_000         // alerts that fire at once; more than that nobody reads
+	MaxFiring    = 20_000         // alerts that fire at once; more than that nobody reads
 	maxDocument  = 32 << 10       // bytes of labels and annotations of one alert
 	keepResolved = 24 * time.Hour // Prometheus repeats an end for 15 minutes
 )
@@ -167,7 +167,7 @@ func (s *Store) put(tx *state.Tx, rows []Row, now time.Time) (changed bool, err 
 		}
 		if old == nil && rows[n].firing {
 			if room--; room < 0 {
-				return changed, event.Unavailablef("%d alerts fire already; no more are taken", maxFiring)
+				return changed, event.Unavailablef("%d alerts fire already; no more are taken", MaxFiring)
 			}
 		}
 		did, err := s.putOne(tx, &rows[n], old, now)
@@ -240,7 +240,7 @@ func (s *Store) room(tx *state.Tx) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("count alerts: %w", err)
 	}
-	return max(0, maxFiring-n), nil
+	return max(0, MaxFiring-n), nil
 }
 
 // raise records that an alert has begun to fire, or is over, and when.

@@ -87,8 +87,12 @@ func decodeAlerts(body []byte) ([]alert.Alert, *wrongBody) {
 	unreadable := func(why string) *wrongBody {
 		return &wrongBody{http.StatusBadRequest, redact.Text(`parsing alerts body from "" failed, because ` + why)}
 	}
-	if err := scan.Valid(body); err != nil {
+	n, err := countObjects(body)
+	if err != nil {
 		return nil, unreadable(err.Error())
+	}
+	if n > alert.MaxFiring {
+		return nil, &wrongBody{http.StatusRequestEntityTooLarge, "more than " + strconv.Itoa(alert.MaxFiring) + " alerts in one request: send them in several"}
 	}
 	var posted []struct {
 		Labels       *map[string]string `json:"labels"`
@@ -113,6 +117,21 @@ func decodeAlerts(body []byte) ([]alert.Alert, *wrongBody) {
 		}
 	}
 	return alerts, nil
+}
+
+// countObjects counts the objects of a list, before there is room for them.
+func countObjects(body []byte) (n int, err error) {
+	var sc scan.Scanner
+	sc.Reset(body)
+	for {
+		kind, err := sc.Next()
+		if err != nil || kind == scan.End {
+			return n, err
+		}
+		if kind == scan.ObjectStart && sc.Depth() == 2 {
+			n++
+		}
+	}
 }
 
 // looseTime is a time that may be empty.
