@@ -211,7 +211,7 @@ func (f *Follower) step(ctx context.Context) (more bool, err error) {
 		if err := commit(tx); err != nil {
 			return err
 		}
-		return tx.Advance(f.o.Name, f.at)
+		return f.advance(tx)
 	})
 	if err != nil {
 		return false, err
