@@ -234,7 +234,7 @@ func (f *Follower) storeLater(ctx context.Context) error {
 	case now.Before(f.storeBy):
 		return nil
 	}
-	return f.store(ctx)
+	return f.store(context.WithoutCancel(ctx)) // a stop at this moment keeps it, too
 }
 
 func (f *Follower) store(ctx context.Context) error {
