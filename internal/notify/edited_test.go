@@ -111,3 +111,22 @@ func TestOffAndOnAgain(t *testing.T) {
 		}
 	})
 }
+
+// A forged value does not lead into the group of others, from which it would take
+// those who are told.
+func TestForgedGroup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newKit(t)
+		way := k.inbox()
+		k.rule("own", way, func(r *Rule) {
+			r.Types, r.GroupBy, r.Recipients, r.DigestEvery = []string{"x"}, []string{"data.g"}, Recipients{Actor: true}, dur("1h")
+		})
+		defer k.decides()()
+		k.emit(event.Event{Type: "x", AuthType: "user", AuthID: "2", Data: []byte(`{"g":"a"}`)})
+		k.emit(event.Event{Type: "x", Data: []byte(`{"g":"a\u001f[2]"}`)})
+		pass(2 * time.Hour)
+		if got := k.messages(2); !slices.Equal(got, []string{"own: 1 event: 1 x (a)"}) {
+			t.Errorf("%q", got)
+		}
+	})
+}

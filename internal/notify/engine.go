@@ -338,7 +338,7 @@ func (r *rule) group(sub *subject, persons []state.ObjectID) (key, shown string)
 		value, err := x.Eval(sub.input(), nil)
 		text := ""
 		if err == nil && value != nil {
-			text = fmt.Sprint(value)
+			text = strings.Map(printable, fmt.Sprint(value))
 		}
 		parts = append(parts, text)
 	}
@@ -355,4 +355,13 @@ func (r *rule) group(sub *subject, persons []state.ObjectID) (key, shown string)
 		shown = strings.ToValidUTF8(shown[:longest], "") + "…"
 	}
 	return key, shown
+}
+
+// printable makes spaces of control characters: one of them parts the values of a
+// group, and what is forged must not be taken for another group.
+func printable(r rune) rune {
+	if r < ' ' || r == 0x7f {
+		return ' '
+	}
+	return r
 }
