@@ -241,6 +241,17 @@ func TestStandardWebhooks(t *testing.T) {
 		_, err = receive(in, body, other)
 		wantRefused(t, "a replay with "+other.Get("webhook-timestamp"), err, false)
 	}
+	long := standardHeaders(t, strings.Repeat("x", 1<<15), now)
+	if _, err := receive(in, body, long); err != nil {
+		t.Errorf("a long id: %v", err)
+	}
+	_, err = receive(in, body, long)
+	wantRefused(t, "a replay with a long id", err, false)
+	for nonce := range in.m.seen.until {
+		if len(nonce) > 256 { // there may be a hundred thousand
+			t.Errorf("%d bytes are kept of a request", len(nonce))
+		}
+	}
 	if events, err := receive(in, body, standardHeaders(t, "msg_4", now.Add(time.Second))); err != nil || events[0].ID != "msg_4" {
 		t.Errorf("a retry, signed anew: %v", err)
 	}

@@ -92,8 +92,8 @@ func (s *standard) Verify(r *Request) error {
 	if !good {
 		return &RefusedError{Why: "the signature in Webhook-Signature is wrong"}
 	}
-	body := sha256.Sum256(r.Body)
-	r.Nonce = strconv.FormatInt(at, 10) + " " + hex.EncodeToString(body[:]) + " " + r.Header.Get("Webhook-Id")
+	body, id := sha256.Sum256(r.Body), sha256.Sum256([]byte(r.Header.Get("Webhook-Id"))) // which may be long
+	r.Nonce = strconv.FormatInt(at, 10) + " " + hex.EncodeToString(body[:]) + " " + hex.EncodeToString(id[:])
 	return timely(time.Unix(at, 0), r.Received)
 }
 
