@@ -97,7 +97,7 @@ func (w *worker) round(ctx context.Context) (sent bool, err error) {
 		all.Go(func() {
 			for thread := range threads {
 				for _, d := range thread {
-					if w.send(ctx, d) {
+					if !w.tooEarly(ctx, d) && w.send(ctx, d) {
 						attempted.Store(true)
 					}
 				}
@@ -152,11 +152,10 @@ func (w *worker) ready(ctx context.Context) (bool, error) {
 				return false, err
 			}
 		case <-ctx.Done():
-		}
-		t.Stop()
-		if ctx.Err() != nil {
+			t.Stop()
 			return false, nil
 		}
+		t.Stop()
 	}
 }
 
