@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tocsin-events/tocsin/internal/config"
@@ -213,8 +214,9 @@ type way struct {
 	personal   bool
 }
 
-// compiles refuses a rule that can't work: what it names must be there.
-func (n *Notify) compiles(tx *state.Tx, r *Rule) error {
+// compiles refuses a rule that can't work: what it names must be there. Persons
+// and groups that it has named before may have gone since.
+func (n *Notify) compiles(tx *state.Tx, r *Rule, before map[string]bool) error {
 	ctx := tx.Context()
 	c, err := n.compile(0, *r, func(id state.ObjectID) (*Policy, error) {
 		p, err := policies.Get(ctx, tx, id)
@@ -232,40 +234,46 @@ func (n *Notify) compiles(tx *state.Tx, r *Rule) error {
 			return event.Invalidf("transports: there is no transport %s", id)
 		}
 	}
-	return n.peopleExist(ctx, tx, r)
+	return n.peopleExist(ctx, tx, r, before)
 }
 
-// peopleExist refuses users, groups and policies that name nobody.
-func (n *Notify) peopleExist(ctx context.Context, q state.Querier, r *Rule) error {
-	check := func(what string, list []string, exists func(context.Context, state.Querier, state.ObjectID) bool) error {
-		for _, text := range list {
-			if id, err := state.ParseID(text); err != nil || !exists(ctx, q, id) {
-				return event.Invalidf("%s: there is no %q", what, text)
-			}
+// peopleExist refuses users and groups that name nobody.
+func (n *Notify) peopleExist(ctx context.Context, q state.Querier, r *Rule, before map[string]bool) error {
+	for name := range r.people() {
+		model, text, _ := strings.Cut(name, "/")
+		if before[name] {
+			continue
 		}
-		return nil
-	}
-	all := []Recipients{r.Recipients}
-	for _, s := range r.Escalate {
-		all = append(all, s.Recipients)
-	}
-	for _, b := range r.Policies {
-		if b.Group != "" {
-			all = append(all, Recipients{Groups: []string{b.Group}})
-		}
-		if b.User != "" {
-			all = append(all, Recipients{Users: []string{b.User}})
-		}
-	}
-	for _, a := range all {
-		if err := check("groups", a.Groups, exists("group")); err != nil {
-			return err
-		}
-		if err := check("users", a.Users, exists("user")); err != nil {
-			return err
+		if id, err := state.ParseID(text); err != nil || !exists(model)(ctx, q, id) {
+			return event.Invalidf("%ss: there is no %q", model, text)
 		}
 	}
 	return nil
+}
+
+// people are the users and groups that a rule names, as user/ID and group/ID.
+func (r *Rule) people() map[string]bool {
+	named := map[string]bool{}
+	add := func(model string, list ...string) {
+		for _, text := range list {
+			named[model+"/"+text] = true
+		}
+	}
+	add("group", r.Recipients.Groups...)
+	add("user", r.Recipients.Users...)
+	for i := range r.Escalate {
+		add("group", r.Escalate[i].Recipients.Groups...)
+		add("user", r.Escalate[i].Recipients.Users...)
+	}
+	for _, b := range r.Policies {
+		if b.Group != "" {
+			add("group", b.Group)
+		}
+		if b.User != "" {
+			add("user", b.User)
+		}
+	}
+	return named
 }
 
 // exists asks for an object of another package's model.

@@ -130,3 +130,30 @@ func TestForgedGroup(t *testing.T) {
 		}
 	})
 }
+
+// A rule that names somebody who is gone can still be changed; a new name must be
+// somebody's.
+func TestSomebodyIsGone(t *testing.T) {
+	k := newKit(t)
+	user := func(query string) {
+		t.Helper()
+		err := k.state.Write(t.Context(), state.System(), func(tx *state.Tx) error {
+			_, err := tx.ExecContext(t.Context(), query)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	user(`INSERT INTO objects (model, id, version, name, created, updated, doc) VALUES ('user', 2, 1, 'bob', 1, 1, '{}')`)
+	id := k.rule("all", k.inbox(), func(r *Rule) { r.Types, r.Recipients.Users = []string{"x"}, []string{"2"} })
+	user(`DELETE FROM objects WHERE model = 'user'`)
+	k.change(id, func(r *Rule) { r.Enabled = false })
+	_, err := k.UpdateRule(t.Context(), state.System(), id, state.AnyVersion, func(r *Rule) error {
+		r.Recipients.Users = append(r.Recipients.Users, "3")
+		return nil
+	})
+	if err == nil || err.Error() != `users: there is no "3"` {
+		t.Errorf("%v", err)
+	}
+}

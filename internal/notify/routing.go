@@ -385,7 +385,7 @@ func (n *Notify) setRoute(tx *state.Tx, pattern string, to *state.Record[Transpo
 		return err
 	}
 	made.fill()
-	if err := n.compiles(tx, &made); err != nil {
+	if err := n.compiles(tx, &made, made.people()); err != nil {
 		return err
 	}
 	_, err = rules.Insert(tx, made)

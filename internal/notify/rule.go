@@ -286,7 +286,7 @@ func (n *Notify) GetRule(ctx context.Context, id state.ObjectID) (state.Record[R
 func (n *Notify) CreateRule(ctx context.Context, by state.Cause, r Rule) (made state.Record[Rule], err error) {
 	err = n.o.State.Write(ctx, by, func(tx *state.Tx) error {
 		r.fill()
-		if err := n.compiles(tx, &r); err != nil {
+		if err := n.compiles(tx, &r, nil); err != nil {
 			return err
 		}
 		made, err = rules.Insert(tx, r)
@@ -299,11 +299,12 @@ func (n *Notify) CreateRule(ctx context.Context, by state.Cause, r Rule) (made s
 func (n *Notify) UpdateRule(ctx context.Context, by state.Cause, id state.ObjectID, version int64, change func(*Rule) error) (r state.Record[Rule], err error) {
 	err = n.o.State.Write(ctx, by, func(tx *state.Tx) error {
 		r, err = rules.Update(tx, id, version, func(v *Rule) error {
+			before := v.people()
 			if err := change(v); err != nil {
 				return err
 			}
 			v.fill()
-			return n.compiles(tx, v)
+			return n.compiles(tx, v, before)
 		})
 		return err
 	})
