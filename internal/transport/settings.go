@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"reflect"
 	"strings"
+	"unicode"
 
 	"github.com/tocsin-events/tocsin/internal/config"
 	"github.com/tocsin-events/tocsin/internal/event"
@@ -218,7 +219,8 @@ func masked(s Secrecy, value any) any {
 	return redact.Mask
 }
 
-// shownURL masks the user-info and the values of the query of a URL.
+// shownURL masks what may be a secret in a URL: the user-info, the query, and the
+// parts of the path that look like a token.
 func shownURL(text string) string {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" {
@@ -228,9 +230,24 @@ func shownURL(text string) string {
 	if u.User != nil {
 		shown += redact.Mask + "@"
 	}
-	shown += u.Host + redact.Text(u.EscapedPath())
+	shown += u.Host + shownPath(redact.Text(u.EscapedPath()))
 	if u.RawQuery != "" {
 		shown += "?" + redact.Mask
 	}
 	return shown
+}
+
+// tokenLength is how long a part of a path must be to look like a token.
+const tokenLength = 16
+
+// shownPath masks the parts of a path that are long and mix letters and digits:
+// many services name a webhook by its secret.
+func shownPath(path string) string {
+	parts := strings.Split(path, "/")
+	for i, part := range parts {
+		if len(part) >= tokenLength && strings.ContainsAny(part, "0123456789") && strings.ContainsFunc(part, unicode.IsLetter) {
+			parts[i] = redact.Mask
+		}
+	}
+	return strings.Join(parts, "/")
 }

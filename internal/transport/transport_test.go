@@ -207,6 +207,12 @@ func TestSecretsOfSettings(t *testing.T) {
 	if back, err = Restore("webhook", json.RawMessage(changed), json.RawMessage(old)); err != nil || !strings.Contains(string(back), `"secret":"new"`) {
 		t.Errorf("a new secret: %s, %v", back, err)
 	}
+	for path, want := range map[string]string{"/hooks/tocsin": "/hooks/tocsin", "/hooks/T0KEN-1234567890abcdef/in": "/hooks/********************/in", "/v1/2026-11-21-0000001": "/v1/2026-11-21-0000001"} {
+		shown, err := Redacted("webhook", json.RawMessage(`{"url":"https://example.com`+path+`"}`))
+		if err != nil || !strings.Contains(string(shown), "https://example.com"+want+`"`) {
+			t.Errorf("%s is shown as %s, %v", path, shown, err)
+		}
+	}
 	if shown, err := Redacted("slack", json.RawMessage(`{"url":"https://hooks.slack.com/services/hunter2","style":"blocks"}`)); err != nil || strings.Contains(string(shown), "slack") {
 		t.Errorf("a URL that is a password: %s, %v", shown, err)
 	}
