@@ -180,7 +180,7 @@ func (a *App) openSources(c *config.Config) (*running, error) {
 	}
 	env := source.Env{
 		Host: a.host, Base: c.PublicURL, Version: a.o.Version, HTTP: &http.Client{Transport: a.egress.RoundTripper()}, Log: a.log.With("component", "source"), Memory: memory{a.state},
-		Alerts: a.alerts, Emit: a.ingest.Own,
+		History: history{a.journal}, Alerts: a.alerts, Emit: a.ingest.Own,
 	}
 	set, err := source.Open(options, env, a.taskFailed)
 	if err != nil {

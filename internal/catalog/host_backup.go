@@ -27,13 +27,14 @@ func init() {
 		Message:     "backup {data.name} failed with status {data.exit_status|unknown}: {data.error|no reason given}", Fields: outcome,
 		Routes: []string{"inbox", "email"},
 	}, {
-		Type: "backup_future_warnings", Severity: event.Warn, Producer: "forecast", Waits: "the forecast source",
+		Type: "backup_future_warnings", Severity: event.Warn, Producer: "forecast", Wired: true,
 		Description: "A coming backup is likely to fail.",
 		Fires:       "When the history of a job, its sizes and the free space foretell a failure.",
 		Message:     "backup {data.name} will probably fail: {data.reason}",
 		Routes:      []string{"inbox"},
 		Fields: []Field{
 			req("name", String, "Name of the job."),
+			opt("forecast", String, "Kind of forecast: no_space, too_long, overdue, failing or shrunk."),
 			opt("prediction", String, "What will happen."),
 			opt("reason", String, "Why it is expected."),
 			opt("probability", Number, "How sure the forecast is, 0 to 1."),

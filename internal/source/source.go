@@ -39,7 +39,8 @@ type Env struct {
 	Log     *slog.Logger
 	HTTP    *http.Client // the guarded way out; nil where a source is not to call anybody
 	Memory  Memory
-	Alerts  Alerts // what is sent to /api/v2/alerts; nil where nothing is
+	History History // what was recorded; nil where a source is not to read it
+	Alerts  Alerts  // what is sent to /api/v2/alerts; nil where nothing is
 	// Emit records events and returns when they are durable.
 	Emit func(ctx context.Context, events ...event.Event) error
 	// Told notes that an event of the source was recorded otherwise than by Emit.
@@ -57,6 +58,14 @@ type Env struct {
 type Memory interface {
 	Load(ctx context.Context, key string) (string, error)
 	Store(ctx context.Context, key, value string) error
+}
+
+// History reads what was recorded.
+type History interface {
+	// Each gives the events of some types that were recorded after a sequence and
+	// happened since a time, in the order of their sequences, and returns how far
+	// it has read.
+	Each(ctx context.Context, types []event.Type, after event.Seq, since time.Time, give func(*event.Event) error) (event.Seq, error)
 }
 
 // Status is how a source fares.
