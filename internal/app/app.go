@@ -166,7 +166,9 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	a.folder = state.NewFolder(a.state)
 	a.mail = mail.New(mail.Options{
 		State: a.state, Key: key, Source: c.PublicURL, Server: func() config.SMTP { return a.current.Load().SMTP }, Logger: a.log.With("component", "mail"),
-		Guard: func(ctx context.Context, network, address string) (net.Conn, error) { return a.egress.Dial(ctx, network, address) },
+		Guard: func(ctx context.Context, network, address string) (net.Conn, error) {
+			return a.egress.Dial(ctx, network, address)
+		},
 	})
 	a.identity = identity.New(identity.Options{
 		State: a.state, Folder: a.folder, Key: key, Source: c.PublicURL, Logger: a.log.With("component", "identity"),
