@@ -23,6 +23,7 @@ type ears struct {
 }
 
 func listen(t *testing.T, answer func(http.ResponseWriter)) *ears {
+	t.Helper()
 	e := &ears{heard: map[string]int{}, about: map[string]int{}}
 	e.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
