@@ -109,12 +109,20 @@ func (s *server) post(ctx context.Context, path string, body, answer any) error 
 	if err != nil {
 		return err
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url+path, bytes.NewReader(text))
+	return postJSON(ctx, s.url+path, s.token, text, answer)
+}
+
+// postJSON sends a body and reads the answer, where anybody wants it; token is
+// empty where none is asked for.
+func postJSON(ctx context.Context, url, token string, body []byte, answer any) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
 	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("Authorization", "Bearer "+s.token)
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
 	got, err := http.DefaultClient.Do(r)
 	if err != nil {
 		return err
@@ -125,7 +133,7 @@ func (s *server) post(ctx context.Context, path string, body, answer any) error 
 		return err
 	}
 	if got.StatusCode >= http.StatusBadRequest {
-		return fmt.Errorf("POST %s: %s: %s", path, got.Status, said)
+		return fmt.Errorf("POST %s: %s: %s", url, got.Status, said)
 	}
 	if answer == nil {
 		return nil

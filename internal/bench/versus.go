@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -313,28 +312,5 @@ func (c *contestant) kill() {
 
 // post sends JSON and wants a good answer, of which it reads into answer.
 func (c *contestant) post(ctx context.Context, path string, body []byte, answer any) error {
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url+path, bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	r.Header.Set("Content-Type", "application/json")
-	if c.token != "" {
-		r.Header.Set("Authorization", "Bearer "+c.token)
-	}
-	got, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return err
-	}
-	defer got.Body.Close()
-	said, err := io.ReadAll(got.Body)
-	if err != nil {
-		return err
-	}
-	if got.StatusCode >= http.StatusBadRequest {
-		return fmt.Errorf("POST %s: %s: %s", path, got.Status, said)
-	}
-	if answer == nil {
-		return nil
-	}
-	return json.Unmarshal(said, answer)
+	return postJSON(ctx, c.url+path, c.token, body, answer)
 }

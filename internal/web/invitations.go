@@ -68,17 +68,11 @@ func (s *Server) deleteInvitation(w http.ResponseWriter, r *http.Request) error 
 
 // revealInvitation tells the link again, to those who give their password again.
 func (s *Server) revealInvitation(w http.ResponseWriter, r *http.Request) error {
-	id, err := state.ParseID(r.PathValue("id"))
+	id, password, err := revealOf(w, r)
 	if err != nil {
 		return err
 	}
-	var in struct {
-		Password string `json:"password"`
-	}
-	if err := readJSON(w, r, &in); err != nil {
-		return err
-	}
-	token, err := s.Identity.RevealInvitation(r.Context(), cause(r), callerOf(r).principal, id, in.Password)
+	token, err := s.Identity.RevealInvitation(r.Context(), cause(r), callerOf(r).principal, id, password)
 	if err != nil {
 		return err
 	}

@@ -340,34 +340,33 @@ func (n *names) rule(ctx context.Context, id state.ObjectID) (name string, there
 
 // way is the name of a transport.
 func (n *names) way(ctx context.Context, id state.ObjectID) (string, error) {
-	if _, known := n.ways[id]; !known {
+	return nameIn(n.ways, id, "transport", func() (string, error) {
 		t, err := n.s.Notify.GetTransport(ctx, id)
-		switch {
-		case isNotFound(err):
-			n.ways[id] = "transport " + id.String() + ", removed"
-		case err != nil:
-			return "", err
-		default:
-			n.ways[id] = line(t.Value.Name)
-		}
-	}
-	return n.ways[id], nil
+		return t.Value.Name, err
+	})
 }
 
 // person is the name of a user.
 func (n *names) person(ctx context.Context, id state.ObjectID) (string, error) {
-	if _, known := n.people[id]; !known {
+	return nameIn(n.people, id, "user", func() (string, error) {
 		u, err := n.s.Identity.GetUser(ctx, id)
+		return u.Value.Username, err
+	})
+}
+
+// nameIn looks a name up once; what is gone is named for what it was.
+func nameIn(known map[state.ObjectID]string, id state.ObjectID, what string, get func() (string, error)) (string, error) {
+	if _, found := known[id]; !found {
+		name, err := get()
 		switch {
 		case isNotFound(err):
-			n.people[id] = "user " + id.String() + ", removed"
+			name = what + " " + id.String() + ", removed"
 		case err != nil:
 			return "", err
-		default:
-			n.people[id] = line(u.Value.Username)
 		}
+		known[id] = line(name)
 	}
-	return n.people[id], nil
+	return known[id], nil
 }
 
 // eventLine is the event with a sequence, as lists show it; found is false where

@@ -187,6 +187,19 @@ func answerDeleted(w http.ResponseWriter, r *http.Request, remove func(context.C
 	return noContent(w)
 }
 
+// revealOf reads whose secret is to be shown, and the password that was given
+// again for it.
+func revealOf(w http.ResponseWriter, r *http.Request) (id state.ObjectID, password string, err error) {
+	if id, err = state.ParseID(r.PathValue("id")); err != nil {
+		return 0, "", err
+	}
+	var in struct {
+		Password string `json:"password"`
+	}
+	err = readJSON(w, r, &in)
+	return id, in.Password, err
+}
+
 func noContent(w http.ResponseWriter) error {
 	w.WriteHeader(http.StatusNoContent)
 	return nil

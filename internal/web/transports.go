@@ -116,17 +116,11 @@ func (s *Server) callersPerson(r *http.Request) (notify.Person, error) {
 // revealTransport shows the settings with their secrets, to those who give their
 // password again.
 func (s *Server) revealTransport(w http.ResponseWriter, r *http.Request) error {
-	id, err := state.ParseID(r.PathValue("id"))
+	id, password, err := revealOf(w, r)
 	if err != nil {
 		return err
 	}
-	var in struct {
-		Password string `json:"password"`
-	}
-	if err := readJSON(w, r, &in); err != nil {
-		return err
-	}
-	settings, err := s.revealSettings(r, id, in.Password)
+	settings, err := s.revealSettings(r, id, password)
 	if err != nil {
 		return err
 	}
