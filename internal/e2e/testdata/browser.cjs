@@ -72,7 +72,7 @@ async function read(browser, seqs) {
   await check("without scripts: older events", async () => {
     await page.goto(base + "/events");
     const newest = await page.locator("#rows tr").first().getAttribute("id");
-    await page.click("#older a");
+    await Promise.all([page.waitForURL((to) => to.search !== ""), page.click("#older a")]);
     return (await page.locator("#rows tr").count()) > 0 && (await page.locator("#rows tr").first().getAttribute("id")) !== newest ? "" : "the next page is the same";
   });
   await context.close();
@@ -100,7 +100,7 @@ async function act(browser) {
     await page.goto(base + "/events");
     await page.click("#search");
     await page.keyboard.type('type == "backup_su');
-    await page.waitForSelector("#suggest li");
+    await page.waitForSelector('#suggest li:first-child:has-text("backup_succeeded")'); // not what an earlier letter asked for
     await page.keyboard.press("ArrowDown");
     await page.keyboard.press("Enter");
     const typed = await page.inputValue("#search");
