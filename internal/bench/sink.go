@@ -80,6 +80,20 @@ func (s *sink) count() int {
 	return len(s.got)
 }
 
+// delays waits until all that was acknowledged has come, and gives how long each
+// took from its acknowledgement, in milliseconds.
+func (s *sink) delays(ctx context.Context, acked map[event.ID]time.Time) (took samples, err error) {
+	if err := waitFor(ctx, time.Minute, func() (bool, error) { return s.count() >= len(acked), nil }); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, at := range acked {
+		took = append(took, float64(max(0, s.got[id].Sub(at)))/float64(time.Millisecond))
+	}
+	return took, nil
+}
+
 // begin forgets what came; keep says whether bodies are kept from now on.
 func (s *sink) begin(keep bool) {
 	s.mu.Lock()

@@ -202,15 +202,7 @@ func (b *bench) timed(ctx context.Context, dir string, to *sink, rate float64, u
 	if err != nil {
 		return nil, err
 	}
-	if err := waitFor(ctx, time.Minute, func() (bool, error) { return to.count() >= len(acked), nil }); err != nil {
-		return nil, err
-	}
-	to.mu.Lock()
-	defer to.mu.Unlock()
-	for id, at := range acked {
-		took = append(took, float64(max(0, to.got[id].Sub(at)))/float64(time.Millisecond))
-	}
-	return took, nil
+	return to.delays(ctx, acked)
 }
 
 // pace appends events one by one at a rate, and gives when each was acknowledged.

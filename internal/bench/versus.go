@@ -153,15 +153,7 @@ func (b *bench) alertLatency(ctx context.Context, c *contestant, to *sink) (took
 		}
 		acked[event.ID(fmt.Sprint("one-", i))] = time.Now()
 	}
-	if err := waitFor(ctx, time.Minute, func() (bool, error) { return to.count() >= len(acked), nil }); err != nil {
-		return nil, err
-	}
-	to.mu.Lock()
-	defer to.mu.Unlock()
-	for id, at := range acked {
-		took = append(took, float64(max(0, to.got[id].Sub(at)))/float64(time.Millisecond))
-	}
-	return took, nil
+	return to.delays(ctx, acked)
 }
 
 // alertsKept kills the process right behind its answer, starts it again, and

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -215,7 +216,7 @@ func (t *backTest) event(ctx context.Context, hit *segment.Hit) error {
 		return nil
 	}
 	v := verdict{raise: func(_ *rule, _ *policy, _ *subject, what, _ string, err error) {
-		t.Exception = cmpOr(t.Exception, fmt.Sprintf("event %d: %s: %s", hit.Seq, what, err))
+		t.Exception = cmp.Or(t.Exception, fmt.Sprintf("event %d: %s: %s", hit.Seq, what, err))
 	}}
 	if !t.rule.decide(ctx, t.set.people, sub, &v) {
 		return nil

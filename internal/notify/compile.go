@@ -203,7 +203,6 @@ type set struct {
 	ways      map[state.ObjectID]*way
 	templates map[event.Type]*Template
 	mutes     map[mute]bool
-	broken    map[state.ObjectID]error // rules that do not compile any more
 	transient func(event.Type) bool
 }
 

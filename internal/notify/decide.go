@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -181,7 +182,7 @@ func (w *work) ran(r *rule, p *policy, sub *subject, passed bool, err error) {
 func causedBy(e *event.Event) state.Cause {
 	by := state.System()
 	if e != nil {
-		by.CausationID, by.CorrelationID, by.ClientIP, by.Brand = e.ID, cmpOr(e.CorrelationID, string(e.ID)), e.ClientIP, e.Brand
+		by.CausationID, by.CorrelationID, by.ClientIP, by.Brand = e.ID, cmp.Or(e.CorrelationID, string(e.ID)), e.ClientIP, e.Brand
 	}
 	return by
 }

@@ -103,7 +103,7 @@ func TestPolicies(t *testing.T) {
 		r := NewRule()
 		r.Name, r.Mode, r.Policies = "r", tt.mode, tt.list
 		r.fill()
-		c, s, err := k.trial(t.Context(), 0, r)
+		c, _, err := k.trial(t.Context(), 0, r)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -111,7 +111,6 @@ func TestPolicies(t *testing.T) {
 		if got := c.decide(t.Context(), newPeople(k.people.all), newSubject(&e), &verdict{}); got != tt.want {
 			t.Errorf("%s of %+v: %v", tt.mode, tt.list, got)
 		}
-		_ = s
 	}
 	if err := k.DeletePolicy(t.Context(), state.System(), stored.ID, state.AnyVersion); err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -59,7 +60,7 @@ func (n *Notify) Explain(ctx context.Context, id state.ObjectID, r Rule, seq eve
 
 // trial compiles a rule that may not be stored, and all that it works with.
 func (n *Notify) trial(ctx context.Context, id state.ObjectID, r Rule) (*rule, *set, error) {
-	r.Name = cmpOr(r.Name, "New rule")
+	r.Name = cmp.Or(r.Name, "New rule")
 	if err := rules.Check(&r); err != nil {
 		return nil, nil, err
 	}
@@ -87,11 +88,11 @@ func (n *Notify) check(ctx context.Context, r *rule, s *set, sub *subject, x *Ex
 		add("loop", false, string(sub.Type), "telling itself has raised this event; it tells nobody", nil)
 	}
 	add("types", r.fitsType(sub.Type) && (!s.transient(sub.Type) || slices.Contains(r.Types, string(sub.Type))),
-		fmt.Sprintf("%s against %s", sub.Type, cmpOr(strings.Join(r.Types, ", "), "any")), "the type does not fit", nil)
-	add("severity", sub.Severity >= r.least, fmt.Sprintf("%s, at least %s is wanted", sub.Severity, cmpOr(r.Severity, "info")), "the severity is too low", nil)
+		fmt.Sprintf("%s against %s", sub.Type, cmp.Or(strings.Join(r.Types, ", "), "any")), "the type does not fit", nil)
+	add("severity", sub.Severity >= r.least, fmt.Sprintf("%s, at least %s is wanted", sub.Severity, cmp.Or(r.Severity, "info")), "the severity is too low", nil)
 	matched, err := r.filter.Match(sub.input())
 	parts, _ := n.o.Filters.Explain(r.Filter, sub.input()) // it has compiled
-	detail := cmpOr(r.Filter, "no filter")
+	detail := cmp.Or(r.Filter, "no filter")
 	if err != nil {
 		detail += ": " + err.Error()
 	}
@@ -100,7 +101,7 @@ func (n *Notify) check(ctx context.Context, r *rule, s *set, sub *subject, x *Ex
 	x.Fires = x.Reason == ""
 	for i := range s.silences {
 		if s.silences[i].covers(r, sub, sub.RecordedTime) {
-			add("silence", false, s.silences[i].Filter, "a silence covered it: "+cmpOr(s.silences[i].Comment, s.silences[i].Filter), nil)
+			add("silence", false, s.silences[i].Filter, "a silence covered it: "+cmp.Or(s.silences[i].Comment, s.silences[i].Filter), nil)
 			x.Fires = false
 		}
 	}

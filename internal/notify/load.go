@@ -26,7 +26,7 @@ func (n *Notify) surroundings(ctx context.Context) (*set, error) {
 	s := &set{
 		transient: n.isTransient,
 		byID:      map[state.ObjectID]*rule{}, known: map[state.ObjectID]bool{}, buckets: map[event.Type]*bucket{},
-		ways: map[state.ObjectID]*way{}, templates: map[event.Type]*Template{}, mutes: map[mute]bool{}, broken: map[state.ObjectID]error{},
+		ways: map[state.ObjectID]*way{}, templates: map[event.Type]*Template{}, mutes: map[mute]bool{},
 	}
 	db := n.o.State.Reader()
 	all, err := n.o.Directory.People(ctx)
@@ -92,7 +92,6 @@ func (n *Notify) loadRules(ctx context.Context, db state.Querier, s, old *set) e
 			return nil, event.NotFoundf("there is no policy %s", id)
 		})
 		if err != nil {
-			s.broken[r.ID] = err
 			n.o.Logger.ErrorContext(ctx, "notify: a rule is broken and tells nothing", "rule", r.Value.Name, "err", err)
 			return nil
 		}

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -250,7 +251,7 @@ func (x *routingIndex) cells(pattern string, ways []RoutingTransport) []RoutingC
 
 // put notes a rule that tells all of a cell's events from a severity on.
 func (c *RoutingCell) put(r *Rule, id, pattern string) {
-	least := cmpOr(r.Severity, event.Info.String())
+	least := cmp.Or(r.Severity, event.Info.String())
 	if isRoute(r) && r.Types[0] == pattern && (c.Severity == "" || milder(least, c.Severity)) {
 		c.Severity, c.Rule = least, id
 	}
@@ -353,7 +354,7 @@ func (n *Notify) setRoute(tx *state.Tx, pattern string, to *state.Record[Transpo
 	}
 	// What is there already stays, also where it has other cells beside this one.
 	keep := slices.IndexFunc(own, func(r state.Record[Rule]) bool {
-		return severity != "" && (len(r.Value.Transports) == 1 || r.Value.Enabled && cmpOr(r.Value.Severity, event.Info.String()) == severity)
+		return severity != "" && (len(r.Value.Transports) == 1 || r.Value.Enabled && cmp.Or(r.Value.Severity, event.Info.String()) == severity)
 	})
 	made := newRoute(pattern, to, severity)
 	for i := range own {
@@ -374,7 +375,7 @@ func (n *Notify) setRoute(tx *state.Tx, pattern string, to *state.Record[Transpo
 	if keep >= 0 {
 		_, err := rules.Update(tx, own[keep].ID, state.AnyVersion, func(r *Rule) error {
 			r.Enabled = true
-			if cmpOr(r.Severity, event.Info.String()) != severity {
+			if cmp.Or(r.Severity, event.Info.String()) != severity {
 				r.Severity = severity
 			}
 			return nil

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"cmp"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -81,7 +82,7 @@ func (w *work) inBudget(t *telling) bool {
 		w.suppress(t.rule, 0, 0, "depth", e.Sequence)
 		return false
 	}
-	id := cmpOr(e.CorrelationID, e.CausationID)
+	id := cmp.Or(e.CorrelationID, e.CausationID)
 	c := w.chains[id]
 	if c == nil {
 		c = &chain{begun: e.RecordedTime.UnixNano()}

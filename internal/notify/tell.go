@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -71,16 +72,9 @@ func byType(t *told) string {
 	})
 	parts := make([]string, len(names))
 	for i, name := range names {
-		parts[i] = fmt.Sprintf("%d %s", t.types[name], cmpOr(name, "absent"))
+		parts[i] = fmt.Sprintf("%d %s", t.types[name], cmp.Or(name, "absent"))
 	}
 	return fmt.Sprintf("%d %s: %s", t.count, noun, strings.Join(parts, ", "))
-}
-
-func cmpOr(text, otherwise string) string {
-	if text == "" {
-		return otherwise
-	}
-	return text
 }
 
 // digest lists what waited.
@@ -222,7 +216,7 @@ func (n *Notify) message(d *Details, e *event.Event, t *Template, rule state.Obj
 	} else {
 		// The same for an absence and its end, so that the other side knows what ends.
 		m.Event = &event.Event{
-			ID: event.ID("rule-" + rule.String()), Type: "notification.absence", Source: n.o.Source + "/" + producer, Subject: "rule/" + rule.String(), Host: cmpOr(d.Group, n.o.Host),
+			ID: event.ID("rule-" + rule.String()), Type: "notification.absence", Source: n.o.Source + "/" + producer, Subject: "rule/" + rule.String(), Host: cmp.Or(d.Group, n.o.Host),
 			Severity: d.Severity, Kind: event.KindCustom, Time: time.Now().UTC(),
 		}
 		m.Link = strings.TrimRight(n.o.PublicURL, "/") + "/deliveries"

@@ -63,8 +63,7 @@ func Modes() []transport.Mode {
 }
 
 func isPersonal(mode string) bool {
-	i := slices.IndexFunc(Modes(), func(m transport.Mode) bool { return m.Name == mode })
-	return i >= 0 && Modes()[i].Personal
+	return slices.ContainsFunc(Modes(), func(m transport.Mode) bool { return m.Name == mode && m.Personal })
 }
 
 var transports = state.Collection[Transport]{ //nolint:gochecknoglobals // a description of the model, without state
