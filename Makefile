@@ -7,7 +7,7 @@ NFPM_VERSION := v2.44.1
 export CGO_ENABLED ?= 0
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help run build test test-fast race lint fmt fuzz bench cover gen check soak tools screenshots package
+.PHONY: help run build test test-fast test-hosts race lint fmt fuzz bench cover gen check soak tools screenshots package
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -26,6 +26,9 @@ test: tools ## every test, with the race detector where it finds most
 
 test-fast: ## the tests that need nothing installed
 	go test -short ./...
+
+test-hosts: tools ## every source against its real component
+	go test -count 1 -timeout 10m -run '^TestHost' ./internal/e2e
 
 race: ## every Go test with the race detector
 	CGO_ENABLED=1 go test -race ./...

@@ -87,6 +87,17 @@ func cached(t *testing.T, parts ...string) string {
 	return path
 }
 
+// shared is a file beside the repository that is not part of it: what stands there
+// is used in place, never copied. A clone without it skips.
+func shared(t *testing.T, parts ...string) string {
+	t.Helper()
+	path := filepath.Join(append([]string{root, "..", "shared"}, parts...)...)
+	if _, err := os.Stat(path); err != nil {
+		need(t, "shared/"+filepath.Join(parts...), "it stands beside the repository")
+	}
+	return path
+}
+
 // patience is how long a test waits for what must happen; longer with the race
 // detector, which makes the program several times slower.
 var patience = 30 * time.Second

@@ -62,18 +62,9 @@ func newCertificate(o certificateOptions) (Source, error) {
 
 // Run implements Source.
 func (c *certificate) Run(ctx context.Context, env *Env) error {
-	tick := time.NewTicker(time.Duration(c.Interval))
-	defer tick.Stop()
-	for {
-		if err := c.look(ctx, env, time.Now()); err != nil && ctx.Err() == nil {
-			return err
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return nil
-		}
-	}
+	return every(ctx, time.Duration(c.Interval), func(ctx context.Context, now time.Time) error {
+		return c.look(ctx, env, now)
+	})
 }
 
 // found is a certificate and where it lies.

@@ -57,18 +57,9 @@ func newDisk(o diskOptions) (Source, error) {
 
 // Run implements Source.
 func (d *disk) Run(ctx context.Context, env *Env) error {
-	tick := time.NewTicker(time.Duration(d.Interval))
-	defer tick.Stop()
-	for {
-		if err := d.look(ctx, env); err != nil && ctx.Err() == nil {
-			return err
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return nil
-		}
-	}
+	return every(ctx, time.Duration(d.Interval), func(ctx context.Context, _ time.Time) error {
+		return d.look(ctx, env)
+	})
 }
 
 func (d *disk) look(ctx context.Context, env *Env) error {

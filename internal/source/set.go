@@ -150,7 +150,16 @@ func (s *Set) once(ctx context.Context, m *member, log *slog.Logger) (err error)
 	}()
 	env := s.env
 	env.Log = log
-	env.Status = func(st Status, lacks string) { m.set(func(r *Row) { r.Status, r.Lacks = st, lacks }) }
+	env.Status = func(st Status, lacks string) {
+		changed := false
+		m.set(func(r *Row) {
+			changed = r.Status != st || r.Lacks != lacks
+			r.Status, r.Lacks = st, lacks
+		})
+		if changed { // said once, however often a source looks
+			log.InfoContext(ctx, "source", "status", st, "lacks", lacks)
+		}
+	}
 	env.Problem = func(err error) {
 		text := ""
 		if err != nil {

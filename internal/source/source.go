@@ -199,3 +199,19 @@ func newEvent(env *Env, producer string, t event.Type, severity event.Severity, 
 		DataContentType: "application/json", Severity: severity, Host: env.Host, AuthType: "system", AuthName: "tocsin", Data: data,
 	}
 }
+
+// every calls look now and at every interval, until ctx ends or look fails.
+func every(ctx context.Context, interval time.Duration, look func(ctx context.Context, now time.Time) error) error {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		if err := look(ctx, time.Now()); err != nil && ctx.Err() == nil {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
