@@ -23,6 +23,7 @@ want=$(cat scripts/tools.sh scripts/requirements.txt | sha256sum | cut -d' ' -f1
 complete() {
 	[ "$(cat "$stamp" 2>/dev/null)" = "$want" ] &&
 		command -v restic borg openssl systemd-analyze strace rsyslogd prometheus-alertmanager prometheus >/dev/null && [ -x bin/nfpm ] &&
+		command -v cscli rspamd postfix clamd clamonacc yara redis-server >/dev/null &&
 		[ -x $cache/venv/bin/schemathesis ] &&
 		command -v chromium java >/dev/null &&
 		[ -f $cache/npm/node_modules/vnu-jar/package.json ] &&
@@ -61,12 +62,29 @@ command -v npm >/dev/null || packages+=(npm)
 # The pages are driven in a browser, and their HTML is validated.
 command -v chromium >/dev/null || packages+=(chromium fonts-dejavu-core)
 command -v java >/dev/null || packages+=(default-jre-headless)
+# What the host sources watch: a mail server with its filter, scanners, CrowdSec.
+command -v postfix >/dev/null || packages+=(postfix)
+command -v rspamd >/dev/null || packages+=(rspamd)
+command -v redis-server >/dev/null || packages+=(redis-server)
+command -v clamd >/dev/null && command -v clamonacc >/dev/null || packages+=(clamav-daemon)
+command -v yara >/dev/null || packages+=(yara)
+if ! command -v cscli >/dev/null; then
+	packages+=(crowdsec)
+	# Without this file the package registers the machine with CrowdSec's central API while it
+	# is installed, and where it can't, it stays half installed.
+	before_crowdsec='mkdir -p /etc/crowdsec && { [ -e /etc/crowdsec/online_api_credentials.yaml ] ||
+		echo "# no central API" >/etc/crowdsec/online_api_credentials.yaml; }'
+fi
 # The race detector needs a C compiler.
 command -v cc >/dev/null || packages+=(gcc libc6-dev)
 if [ ${#packages[@]} -gt 0 ]; then
 	root=()
 	[ "$(id -u)" = 0 ] || root=(sudo -n)
-	apt=("${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get)
+	# RUNLEVEL=1: no package starts its daemon. The lock is waited for.
+	apt=("${root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -o DPkg::Lock::Timeout=120)
+	if [ -n "${before_crowdsec:-}" ] && ! quietly "${root[@]}" sh -c "$before_crowdsec"; then
+		missing crowdsec "$(reason)"
+	fi
 	if ! command -v apt-get >/dev/null; then
 		missing "${packages[*]}" "this is no Debian; install these by hand"
 	elif ! quietly "${apt[@]}" install -y --no-install-recommends "${packages[@]}" &&
