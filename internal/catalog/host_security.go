@@ -5,7 +5,7 @@ import "github.com/tocsin-events/tocsin/internal/event"
 // Seed 000: attacks, integrity, malware and the database's root password.
 func init() {
 	register(Family{Kind: event.KindHost, Producer: "crowdsec", Entries: []Entry{{
-		Type: "crowdsec_spike", Severity: event.Warn, Waits: "the CrowdSec source",
+		Type: "crowdsec_spike", Severity: event.Warn, Wired: true,
 		Description: "CrowdSec decided against unusually many addresses in a short time.",
 		Fires:       "When more decisions than the threshold fall into the window (50 in 5 minutes unless configured).",
 		Message:     "{data.decisions} CrowdSec decisions within {data.window}",
