@@ -15,6 +15,7 @@ github_examples=7.6.1
 playwright=1.65.1
 axe=4.14.1
 vnu=26.9.27
+pebble=v2.10.1
 stamp=$cache/tools.stamp
 mkdir -p "$cache"
 want=$(cat scripts/tools.sh scripts/requirements.txt | sha256sum | cut -d' ' -f1)
@@ -24,6 +25,8 @@ complete() {
 	[ "$(cat "$stamp" 2>/dev/null)" = "$want" ] &&
 		command -v restic borg openssl systemd-analyze strace rsyslogd prometheus-alertmanager prometheus >/dev/null && [ -x bin/nfpm ] &&
 		command -v cscli rspamd postfix clamd clamonacc yara redis-server >/dev/null &&
+		command -v certbot lego caddy aide mariadbd mkfs.btrfs mkfs.ext4 setquota insmod >/dev/null && [ -x /usr/lib/postgresql/15/bin/postgres ] &&
+		[ -x bin/pebble ] && [ -x bin/pebble-challtestsrv ] && [ -x $cache/uml/usr/bin/linux.uml ] &&
 		[ -x $cache/venv/bin/schemathesis ] &&
 		command -v chromium java >/dev/null &&
 		[ -f $cache/npm/node_modules/vnu-jar/package.json ] &&
@@ -75,6 +78,19 @@ if ! command -v cscli >/dev/null; then
 	before_crowdsec='mkdir -p /etc/crowdsec && { [ -e /etc/crowdsec/online_api_credentials.yaml ] ||
 		echo "# no central API" >/etc/crowdsec/online_api_credentials.yaml; }'
 fi
+# Clients of ACME, whose certificates are watched (pebble, below, is the authority).
+command -v certbot >/dev/null || packages+=(certbot)
+command -v lego >/dev/null || packages+=(lego)
+command -v caddy >/dev/null || packages+=(caddy)
+# The integrity scan, and databases whose root password is changed.
+command -v aide >/dev/null || packages+=(aide)
+command -v mariadbd >/dev/null || packages+=(mariadb-server)
+[ -x /usr/lib/postgresql/15/bin/postgres ] || packages+=(postgresql-15)
+# File systems with quotas; insmod for the kernel in which they are tried.
+command -v mkfs.btrfs >/dev/null || packages+=(btrfs-progs)
+command -v mkfs.ext4 >/dev/null || packages+=(e2fsprogs)
+command -v setquota >/dev/null || packages+=(quota)
+command -v insmod >/dev/null || packages+=(kmod)
 # The race detector needs a C compiler.
 command -v cc >/dev/null || packages+=(gcc libc6-dev)
 if [ ${#packages[@]} -gt 0 ]; then
@@ -95,6 +111,20 @@ fi
 
 if [ ! -x bin/nfpm ] && ! quietly make --no-print-directory "$PWD/bin/nfpm"; then
 	missing nfpm "$(reason)"
+fi
+
+# An authority for ACME that is made for tests.
+if [ ! -x bin/pebble ] || [ ! -x bin/pebble-challtestsrv ]; then
+	GOBIN=$PWD/bin quietly go install "github.com/letsencrypt/pebble/v2/cmd/pebble@$pebble" "github.com/letsencrypt/pebble/v2/cmd/pebble-challtestsrv@$pebble" ||
+		missing pebble "$(reason)"
+fi
+
+# User-Mode Linux, unpacked and not installed: a kernel with quotas, as a process.
+if [ ! -x $cache/uml/usr/bin/linux.uml ] && command -v apt-get >/dev/null; then
+	mkdir -p $cache/uml
+	if ! (cd $cache/uml && rm -f ./*.deb && apt-get download user-mode-linux && dpkg -x user-mode-linux_*.deb . && rm -f ./*.deb) >"$log" 2>&1 </dev/null; then
+		missing user-mode-linux "$(reason)"
+	fi
 fi
 
 if command -v python3 >/dev/null; then

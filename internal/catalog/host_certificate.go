@@ -5,7 +5,7 @@ import "github.com/tocsin-events/tocsin/internal/event"
 // Seed 000: certificates and domains.
 func init() {
 	register(Family{Kind: event.KindHost, Producer: "acme", Entries: []Entry{{
-		Type: "cert_renew", Severity: event.Info, Waits: "the ACME client source",
+		Type: "cert_renew", Severity: event.Info, Wired: true,
 		Description: "A certificate was issued or renewed, or that failed.",
 		Fires:       "When certbot, lego or Caddy has finished, for better or for worse.",
 		Message:     "certificate renewal of {data.domain}: ok={data.ok}",
@@ -14,11 +14,15 @@ func init() {
 			req("domain", String, "First name in the certificate."),
 			opt("domains", Strings, "Every name in it."),
 			opt("ok", Boolean, "Whether it worked."),
+			opt("renewed", Boolean, "Whether there was a certificate before."),
 			opt("issuer", String, "Who signed it."),
-			opt("not_after", Timestamp, "End of its validity."),
+			opt("not_before", Timestamp, "Beginning of its validity."),
+			opt("not_after", Timestamp, "End of its validity; of the old one after a failure."),
+			opt("serial", String, "Its serial number, in hexadecimal."),
 			opt("path", String, "File of the certificate."),
-			opt("client", String, "ACME client that did it."),
-			opt("error", String, "Why it failed."),
+			opt("client", String, "ACME client that did it: certbot, lego or caddy."),
+			opt("error", String, "Why it failed, as the client and the authority say."),
+			opt("folded", Integer, "How many further failures of the same kind this event stands for."),
 		},
 	}}})
 	register(Family{Kind: event.KindHost, Producer: "certificate", Entries: []Entry{{
@@ -34,6 +38,8 @@ func init() {
 			opt("expired", Boolean, "Whether it has expired."),
 			opt("path", String, "File of the certificate."),
 			opt("endpoint", String, "Address at which it was served."),
+			opt("trusted", Boolean, "Whether a client that trusts this host's authorities would accept it; of an endpoint."),
+			opt("problem", String, "Why it would not."),
 			opt("issuer", String, "Who signed it."),
 		},
 	}, {

@@ -22,14 +22,15 @@ import (
 	"github.com/tocsin-events/tocsin/internal/event"
 )
 
-// Delivery: the folders are read at every interval.
-// Makes: domain_expiry, for each certificate once at 14, 7, 3 and 1 days before
-// its end, and once when it has expired.
+// Delivery: the folders are read, and the endpoints asked, at their intervals.
+// Makes: domain_expiry, for each certificate in a file and for each that an
+// endpoint serves, once at 14, 7, 3 and 1 days before its end, and once when it
+// has expired.
 // Leaves out: intermediate authorities, bundles of roots, and a certificate
 // whose successor lies beside it for the same names.
 func init() {
-	register("domain_expiry", "Certificates on this host that expire soon.", certificateOptions{
-		Enabled: true, Interval: config.Duration(10 * time.Minute), Days: []int{14, 7, 3, 1},
+	register("domain_expiry", "Certificates that expire soon: in files of this host, and at TLS endpoints.", certificateOptions{
+		Enabled: true, Interval: config.Duration(10 * time.Minute), EndpointInterval: config.Duration(time.Hour), Days: []int{14, 7, 3, 1},
 		Paths: []string{
 			"/etc/letsencrypt/live", "/etc/lego/certificates", "/root/.lego/certificates",
 			"/var/lib/caddy/.local/share/caddy/certificates", "/etc/nginx/ssl", "/etc/apache2/ssl", "/etc/haproxy/certs", "/etc/ssl/private",
@@ -42,35 +43,60 @@ type certificateOptions struct {
 	Interval config.Duration `yaml:"interval" doc:"How often the folders are read; at least 1s."`
 	Days     []int           `yaml:"days" doc:"Days before the end at which one is told."`
 	Paths    []string        `yaml:"paths" doc:"Files, and folders that are read with all below them."`
+
+	Endpoints        []string        `yaml:"endpoints" doc:"Where certificates are served: host:port, name@address:port for another server name (SNI), or smtp://host, imap://host, pop3://host for STARTTLS."`
+	EndpointInterval config.Duration `yaml:"endpoint_interval" doc:"How often the endpoints are asked; at least 1s."`
 }
 
-type certificate struct{ certificateOptions }
+type certificate struct {
+	certificateOptions
+	endpoints []endpoint
+}
 
 func newCertificate(o certificateOptions) (Source, error) {
 	if time.Duration(o.Interval) < time.Second {
 		return nil, event.Invalidf("interval: %s is shorter than 1s", o.Interval)
+	}
+	if len(o.Endpoints) > 0 && time.Duration(o.EndpointInterval) < time.Second {
+		return nil, event.Invalidf("endpoint_interval: %s is shorter than 1s", o.EndpointInterval)
+	}
+	c := &certificate{certificateOptions: o}
+	for _, text := range o.Endpoints {
+		e, err := parseEndpoint(text)
+		if err != nil {
+			return nil, err
+		}
+		c.endpoints = append(c.endpoints, e)
 	}
 	for _, d := range o.Days {
 		if d < 1 || d > 3650 {
 			return nil, event.Invalidf("days: %d is out of range: 1 to 3650", d)
 		}
 	}
-	o.Days = slices.Clone(o.Days)
-	slices.Sort(o.Days)
-	return &certificate{o}, nil
+	c.Days = slices.Clone(o.Days)
+	slices.Sort(c.Days)
+	return c, nil
 }
 
 // Run implements Source.
 func (c *certificate) Run(ctx context.Context, env *Env) error {
-	return every(ctx, time.Duration(c.Interval), func(ctx context.Context, now time.Time) error {
-		return c.look(ctx, env, now)
+	files := func(ctx context.Context) error {
+		return every(ctx, time.Duration(c.Interval), func(ctx context.Context, now time.Time) error { return c.look(ctx, env, now) })
+	}
+	if len(c.endpoints) == 0 {
+		return files(ctx)
+	}
+	return together(ctx, files, func(ctx context.Context) error {
+		return every(ctx, time.Duration(c.EndpointInterval), func(ctx context.Context, now time.Time) error { return c.askAll(ctx, env, now) })
 	})
 }
 
-// found is a certificate and where it lies.
+// found is a certificate, and where it lies or is served.
 type found struct {
-	cert *x509.Certificate
-	path string
+	cert     *x509.Certificate
+	path     string
+	endpoint string
+	distrust error // why clients would refuse it
 }
 
 func (c *certificate) look(ctx context.Context, env *Env, now time.Time) error {
@@ -89,8 +115,8 @@ func (c *certificate) look(ctx context.Context, env *Env, now time.Time) error {
 	switch {
 	case len(newest) == 0 && denied != "":
 		env.Status(Unavailable, "no permission to read "+denied+": give the server's user read access, for example by a group")
-	case len(newest) == 0:
-		env.Status(Idle, "no certificates found: name files or folders in sources.domain_expiry.paths")
+	case len(newest) == 0 && len(c.endpoints) == 0:
+		env.Status(Idle, "no certificates found: name files or folders in sources.domain_expiry.paths, or endpoints")
 	default:
 		env.Status(Running, "")
 	}
@@ -116,6 +142,9 @@ func (c *certificate) judge(ctx context.Context, env *Env, f found, now time.Tim
 	}
 	sum := sha256.Sum256(f.cert.Raw)
 	key := hex.EncodeToString(sum[:8])
+	if f.endpoint != "" { // beside the file: another place, where something else is to be done
+		key += " " + f.endpoint
+	}
 	told, err := env.Memory.Load(ctx, key)
 	if err != nil {
 		return err
@@ -123,10 +152,7 @@ func (c *certificate) judge(ctx context.Context, env *Env, f found, now time.Tim
 	if n, err := strconv.Atoi(told); err == nil && n <= stage {
 		return nil
 	}
-	data, err := json.Marshal(map[string]any{
-		"domain": domain(f.cert), "not_after": f.cert.NotAfter.UTC().Format(time.RFC3339), "days_left": days,
-		"expired": left < 0, "path": f.path, "issuer": f.cert.Issuer.String(),
-	})
+	data, err := json.Marshal(f.data(days, left < 0))
 	if err != nil {
 		return err
 	}
@@ -138,6 +164,23 @@ func (c *certificate) judge(ctx context.Context, env *Env, f found, now time.Tim
 		return err
 	}
 	return env.Memory.Store(ctx, key, strconv.Itoa(stage))
+}
+
+func (f *found) data(days int, expired bool) map[string]any {
+	data := map[string]any{
+		"domain": domain(f.cert), "not_after": f.cert.NotAfter.UTC().Format(time.RFC3339), "days_left": days,
+		"expired": expired, "issuer": f.cert.Issuer.String(),
+	}
+	if f.path != "" {
+		data["path"] = f.path
+	}
+	if f.endpoint != "" {
+		data["endpoint"], data["trusted"] = f.endpoint, f.distrust == nil
+	}
+	if f.distrust != nil {
+		data["problem"] = f.distrust.Error()
+	}
+	return data
 }
 
 // stage is the narrowest warning time that holds: 0 for expired, else its days;
@@ -176,7 +219,7 @@ func collect(root string, give func(found)) error {
 			denied = err
 		}
 		if cert != nil {
-			give(found{cert, path})
+			give(found{cert: cert, path: path})
 		}
 		return nil
 	})

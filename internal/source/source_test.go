@@ -245,7 +245,7 @@ func TestCertificateRenewed(t *testing.T) {
 	writeCertificate(t, filepath.Join(dir, "old.pem"), "shop.example", now.Add(48*time.Hour), false)
 	writeCertificate(t, filepath.Join(dir, "new.pem"), "shop.example", now.Add(90*24*time.Hour), false)
 	r := newRecorder(map[string]string{})
-	c := &certificate{certificateOptions{Days: []int{1, 3, 7, 14}, Paths: []string{dir}}}
+	c := &certificate{certificateOptions: certificateOptions{Days: []int{1, 3, 7, 14}, Paths: []string{dir}}}
 	if err := c.look(t.Context(), &r.Env, now); err != nil || len(r.told(t)) != 0 || r.status != Running {
 		t.Errorf("look = %v, status %s", err, r.status)
 	}
