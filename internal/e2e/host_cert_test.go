@@ -62,13 +62,13 @@ func built(t *testing.T, name string) string {
 	return path
 }
 
-// authority is a Pebble: an ACME server for tests that gives certificates of ten
+// acmeServer is a Pebble: an ACME server for tests that gives certificates of ten
 // days to every name but blocked.example.
-type authority struct {
+type acmeServer struct {
 	directory, roots, http string
 }
 
-func startAuthority(t *testing.T) authority {
+func startAuthority(t *testing.T) acmeServer {
 	t.Helper()
 	pebble, names, openssl := built(t, "pebble"), built(t, "pebble-challtestsrv"), tool(t, "openssl")
 	dir := t.TempDir()
@@ -93,11 +93,11 @@ func startAuthority(t *testing.T) authority {
 			return err == nil
 		})
 	}
-	return authority{"https://" + at["acme"] + "/dir", cert, port("http")}
+	return acmeServer{"https://" + at["acme"] + "/dir", cert, port("http")}
 }
 
 // certbot runs certbot in a folder.
-func (a *authority) certbot(t *testing.T, status int, dir string, args ...string) {
+func (a *acmeServer) certbot(t *testing.T, status int, dir string, args ...string) {
 	t.Helper()
 	does(t, status, []string{"REQUESTS_CA_BUNDLE=" + a.roots}, append([]string{
 		tool(t, "certbot"), "--config-dir", filepath.Join(dir, "le"), "--work-dir", filepath.Join(dir, "w"), "--logs-dir", filepath.Join(dir, "l"), "--server", a.directory, "-n",
@@ -105,7 +105,7 @@ func (a *authority) certbot(t *testing.T, status int, dir string, args ...string
 }
 
 // lego runs lego in a folder, its output in its log.
-func (a *authority) lego(t *testing.T, status int, dir, port, name string, args ...string) {
+func (a *acmeServer) lego(t *testing.T, status int, dir, port, name string, args ...string) {
 	t.Helper()
 	said := does(t, status, []string{"LEGO_CA_CERTIFICATES=" + a.roots}, append([]string{
 		tool(t, "lego"), "--path", filepath.Join(dir, "lego"), "--server", a.directory, "--email", "ops@t.example", "--accept-tos", "--domains", name, "--http", "--http.port", "127.0.0.1:" + port,

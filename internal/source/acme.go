@@ -110,7 +110,7 @@ func (a *acme) Run(ctx context.Context, env *Env) error {
 			parts = append(parts, func(ctx context.Context) error { return a.read(ctx, env, &c, sync.OnceFunc(a.seen)) })
 		}
 	}
-	return together(ctx, parts...)
+	return inParallel(ctx, parts...)
 }
 
 // seen notes that one more part has looked for the first time: before all have,

@@ -86,7 +86,7 @@ func (c *certificate) Run(ctx context.Context, env *Env) error {
 	if len(c.endpoints) == 0 {
 		return files(ctx)
 	}
-	return together(ctx, files, func(ctx context.Context) error {
+	return inParallel(ctx, files, func(ctx context.Context) error {
 		return every(ctx, time.Duration(c.EndpointInterval), func(ctx context.Context, now time.Time) error { return c.askAll(ctx, env, now) })
 	})
 }

@@ -11,9 +11,9 @@ import (
 	"github.com/tocsin-events/tocsin/internal/event"
 )
 
-// together runs the parts of one source until ctx ends, or until the first of
+// inParallel runs the parts of one source until ctx ends, or until the first of
 // them fails, and returns when all have ended.
-func together(ctx context.Context, parts ...func(context.Context) error) error {
+func inParallel(ctx context.Context, parts ...func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var all sync.WaitGroup
