@@ -292,7 +292,9 @@ func (c *crowdsec) id(now time.Time) event.ID {
 	return event.ID(hex.EncodeToString(sum[:16]))
 }
 
-func (d *decision) key() string { return strconv.FormatInt(d.ID, 10) + " " + d.Value + " " + d.Scenario }
+func (d *decision) key() string {
+	return strconv.FormatInt(d.ID, 10) + " " + d.Value + " " + d.Scenario
+}
 
 // top is a list of the commonest names with their counts, the commonest first.
 func top(counts map[string]int, name string) []map[string]any {

@@ -153,8 +153,8 @@ func TestCrowdsecTop(t *testing.T) {
 	c.lookAt(t, r, now)
 	l.ban(2, "CAPI", "a/http-probing")
 	l.ban(20, "lists", "b/ssh-bf")
-	l.next = append(l.next, l.next[0])                                                                          // given twice
-	l.next = append(l.next, `{"id":900,"origin":"cscli","scenario":"c","value":"192.0.2.9","simulated":true}`)  // does not count
+	l.next = append(l.next, l.next[0])                                                                           // given twice
+	l.next = append(l.next, `{"id":900,"origin":"cscli","scenario":"c","value":"192.0.2.9","simulated":true}`)   // does not count
 	l.next = append(l.next, `{"id":901,"origin":"cscli","scenario":"b/ssh-bf\u0000\n","value":"192.0.2.1"}`)     // a hostile name
 	l.next = append(l.next, `{"id":902,"origin":"cscli","scenario":"b/ssh-bf","value":"192.0.2.1","extra":[1]}`) // more of one address
 	if err := c.look(t.Context(), &r.Env, now.Add(time.Second)); err != nil {
