@@ -23,6 +23,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tocsin-events/tocsin/internal/agent"
 	"github.com/tocsin-events/tocsin/internal/alert"
 	"github.com/tocsin-events/tocsin/internal/catalog"
 	"github.com/tocsin-events/tocsin/internal/config"
@@ -54,9 +55,10 @@ type Options struct {
 
 // App is a built server.
 type App struct {
-	o    Options
-	log  *slog.Logger
-	host string
+	o       Options
+	log     *slog.Logger
+	host    string
+	started time.Time
 
 	journal  *journal.Journal
 	state    *state.State
@@ -78,6 +80,9 @@ type App struct {
 	socket   net.Listener
 	settings *web.Settings
 	alerts   *alert.Store
+	agents   *agent.Agents
+	forward  forwarding
+	secure   *certificates // nil where the server does not speak TLS itself
 
 	// What a reload replaces; readers take what is there.
 	current atomic.Pointer[config.Config]
@@ -98,7 +103,7 @@ type App struct {
 // New builds a server: it opens the data folder and listens, and answers nobody
 // yet. It is one straight line, because every step depends on earlier ones.
 func New(ctx context.Context, o Options) (_ *App, err error) {
-	a := &App{o: o, log: o.Log, manager: manager{o.Log}}
+	a := &App{o: o, log: o.Log, manager: manager{o.Log}, started: time.Now().UTC()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())
@@ -160,7 +165,7 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	a.geo.Store(g)
 	a.ingest = ingest.New(ingest.Options{
 		Journal: a.journal, Catalog: a.catalog, Enrich: func(e *event.Event) { a.geo.Load().Enrich(e) }, Unknown: func() ingest.Policy { return ingest.Policy(a.current.Load().Ingest.Unknown) },
-		Bases: []string{c.PublicURL, c.Significant.SourceBase}, Count: a.count, Log: a.eventLog, Span: telemetry.Part,
+		Bases: []string{c.PublicURL, c.Significant.SourceBase}, Count: a.count, Log: a.eventLog, Span: telemetry.Part, Stamp: a.stamp,
 	})
 	a.outbox = ingest.NewOutbox(a.ingest, a.state, a.log.With("component", "outbox"), func(n uint64) { a.metrics.Lag("outbox", n) })
 	a.folder = state.NewFolder(a.state)
@@ -202,15 +207,21 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
 	a.defers(closeListener(a.tcp))
+	if a.secure, err = openCertificates(&c.TLS); err != nil {
+		return nil, err
+	}
 	if a.socket, err = web.ListenSocket(ctx, SocketPath(c.Data), c.Group); err != nil {
 		return nil, err
 	}
 	a.defers(closeListener(a.socket))
 	a.alerts = alert.New(alert.Options{State: a.state, Source: c.PublicURL + "/prometheus"})
+	a.agents = agent.New(agent.Options{
+		State: a.state, Source: c.PublicURL + "/agent", SilentAfter: func() time.Duration { return time.Duration(a.current.Load().Agents.SilentAfter) },
+	})
 	a.web = web.New(web.Options{
 		Version: o.Version, Base: c.PublicURL, Limits: a.limits, Proxies: func() []netip.Prefix { return *a.proxies.Load() },
 		Journal: a.journal, State: a.state, Folder: a.folder, Catalog: a.catalog, Ingest: a.ingest, Identity: a.identity, Filters: filters,
-		Metrics: a.metrics, Traces: &a.traces, Log: a.log.With("component", "web"), Settings: a.settings, Policy: policyOf, Sources: a.sourceRows, Notify: a.notify, Hook: a.inlet, Alerts: a.alerts, Reload: a.Reload, Ready: a.ready,
+		Metrics: a.metrics, Traces: &a.traces, Log: a.log.With("component", "web"), Settings: a.settings, Policy: policyOf, Sources: a.sourceRows, Notify: a.notify, Hook: a.inlet, Alerts: a.alerts, Agents: a.agents, Forwarding: a.forwards, MutualTLS: a.secure.mutual, Reload: a.Reload, Ready: a.ready,
 	})
 	if err := a.web.LoadBrands(ctx); err != nil {
 		return nil, err
@@ -224,7 +235,7 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	if a.sources, err = a.openSources(c); err != nil {
 		return nil, err
 	}
-	return a, nil
+	return a, a.openForward(ctx, c)
 }
 
 // SocketPath is where the command line finds the server of a data folder. A path

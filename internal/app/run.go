@@ -52,7 +52,9 @@ func (a *App) Run(ctx context.Context, started func()) error {
 		part("identity", a.identity.Run)
 		part("mail", a.mail.Run)
 		part("notify", a.notify.Run)
-		part("http", func(context.Context) error { return serve(a.http, a.tcp) })
+		part("agents", a.agents.Run)
+		part("forward", a.forward.run)
+		part("http", func(context.Context) error { return serve(a.http, a.secure.listen(a.tcp)) })
 		part("socket", func(context.Context) error { return serve(a.http, a.socket) })
 		part("watchdog", func(ctx context.Context) error { return a.manager.watch(ctx, a.touch) })
 		a.sources.start(parts)
@@ -252,6 +254,13 @@ func (a *App) reload(ctx context.Context, by state.Cause) error {
 	if err != nil {
 		return err
 	}
+	next, err := a.newForwarder(ctx, &c)
+	if err != nil {
+		return err
+	}
+	if err := a.secure.check(&c.TLS); err != nil {
+		return err
+	}
 	way, err := egress.PolicyOf(c.Egress)
 	if err != nil {
 		return err
@@ -279,6 +288,7 @@ func (a *App) reload(ctx context.Context, by state.Cause) error {
 	}
 	a.keep.Store(&keep)
 	a.egress.Apply(way)
+	a.forward.use(next)
 	a.useProviders(signIn)
 	a.geo.Store(g)
 	a.proxies.Store(&proxies)
@@ -296,6 +306,9 @@ func fixed(old, now *config.Config) error {
 		{"database", old.Database, now.Database},
 		{"public_url", old.PublicURL, now.PublicURL},
 		{"significant.source_base", old.Significant.SourceBase, now.Significant.SourceBase},
+		{"tls.cert_file", old.TLS.CertFile, now.TLS.CertFile},
+		{"tls.key_file", old.TLS.KeyFile, now.TLS.KeyFile},
+		{"tls.client_ca_file", old.TLS.ClientCAFile, now.TLS.ClientCAFile},
 	} {
 		if k.old != k.now {
 			return event.Conflictf("%s changes from %q to %q: that needs a restart", k.name, k.old, k.now)

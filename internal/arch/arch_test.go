@@ -21,9 +21,9 @@ const module = "github.com/tocsin-events/tocsin/"
 // package below another has its level, and may be imported by it.
 var levels = map[string]int{
 	"event": 0, "licence": 0,
-	"catalog": 1, "redact": 1, "filter": 1, "config": 1, "spool": 1, "tail": 1,
+	"catalog": 1, "redact": 1, "filter": 1, "config": 1, "spool": 1, "backup": 1, "tail": 1,
 	"telemetry": 2, "journal": 2, "state": 2, "geo": 2, "egress": 2,
-	"ingest": 3, "follow": 3, "identity": 3, "mail": 3, "alert": 3,
+	"ingest": 3, "follow": 3, "identity": 3, "mail": 3, "alert": 3, "agent": 3,
 	"source": 4, "transport": 4, "fleet": 4, "publish": 4,
 	"notify": 5, "flow": 5,
 	"web": 6, "app": 7, "bench": 8, "cli": 9,

@@ -28,7 +28,7 @@ func newCheck(c *cli) *cobra.Command {
 			cfg, err := config.Load(file, c.environ)
 			if err == nil {
 				_, geoErr := geo.Open(geo.Files(cfg.Geo), nil, nil)
-				err = errors.Join(geoErr, app.CheckSources(&cfg), app.CheckProviders(&cfg), app.CheckTraces(cfg.Traces))
+				err = errors.Join(geoErr, app.CheckSources(&cfg), app.CheckProviders(&cfg), app.CheckTraces(cfg.Traces), app.CheckTLS(&cfg.TLS), app.CheckForward(&cfg))
 			}
 			if err != nil {
 				return err

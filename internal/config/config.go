@@ -47,6 +47,9 @@ type Config struct {
 	OIDC        []OIDC      `yaml:"oidc" doc:"OpenID providers whose users may sign in."`
 	License     License     `yaml:"license"`
 	Updates     Updates     `yaml:"updates"`
+	TLS         TLS         `yaml:"tls"`
+	Forward     Forward     `yaml:"forward"`
+	Agents      Agents      `yaml:"agents"`
 	Networks    []Network   `yaml:"networks" doc:"Networks of your own, and what they are called."`
 
 	Sources map[string]yaml.Node `yaml:"sources" doc:"Options of each source, by its name."`
@@ -215,6 +218,8 @@ networks:                            # of your own: asorg and asnetwork of event
   - {cidr: 10.3.0.0/16, label: Frankfurt}
 oidc:                                # their users sign in; groups give access levels
   - {name: company, issuer: "https://id.example.com", client_id: tocsin, client_secret_file: /etc/tocsin/oidc, groups: {sre: admin, staff: viewer}}
+forward:                             # with a url, this host is an agent: what it records goes on there
+  labels: {dc: fra, rack: r12}       # attributes of every event from here: attribute("dc") == "fra"
 sources:
   disk_full: {high: 90, low: 85}
   domain_expiry: {paths: [/etc/letsencrypt/live, /srv/tls]}
@@ -231,6 +236,7 @@ func Default() Config {
 		Retention: Retention{Default: Duration(365 * day), Long: Duration(3650 * day), Short: Duration(30 * day)},
 		Ingest:    Ingest{Unknown: "accept", MaxEvent: 1 << 20, MaxBatch: 16 << 20},
 		Traces:    Traces{Sample: 1, ServiceName: "tocsin"},
+		Agents:    Agents{SilentAfter: Duration(5 * time.Minute)},
 	}
 }
 
@@ -292,6 +298,9 @@ func (c *Config) Validate() []error {
 	}
 	if c.PublicURL == "" {
 		c.PublicURL = "http://" + c.Listen
+		if c.TLS.CertFile != "" {
+			c.PublicURL = "https://" + c.Listen
+		}
 	}
 	c.PublicURL = strings.TrimRight(c.PublicURL, "/")
 	if err := CheckPublicURL(c.PublicURL); err != nil {
@@ -326,6 +335,11 @@ func (c *Config) Validate() []error {
 	problems = append(problems, c.SMTP.Validate()...)
 	problems = append(problems, c.Sessions.validate()...)
 	problems = append(problems, c.Egress.Validate()...)
+	problems = append(problems, c.TLS.validate()...)
+	problems = append(problems, c.Forward.Validate()...)
+	if time.Duration(c.Agents.SilentAfter) < time.Minute {
+		bad("agents.silent_after: %s is too short: at least 1m, since agents report every 20s", c.Agents.SilentAfter)
+	}
 	if err := errors.Join(c.License.validate(), c.Updates.validate()); err != nil {
 		problems = append(problems, err)
 	}

@@ -62,7 +62,7 @@ func TestPages(t *testing.T) {
 	b := newBrowser(s)
 	paths := []string{
 		"/", "/events", "/events?q=severity+%3E%3D+warn&since=7d", "/events?by=type", "/events/facets", "/events/1", "/catalog", "/catalog?q=backup", "/catalog/disk_full",
-		"/catalog/new", "/settings", "/settings/verify", "/settings/retention?default=30d&long=60d&short=1d&max_bytes=1GiB", "/styleguide",
+		"/catalog/new", "/sources", "/sources?q=mail", "/sources/service_down", "/agents", "/settings", "/settings/verify", "/settings/retention?default=30d&long=60d&short=1d&max_bytes=1GiB", "/styleguide",
 		"/profile", "/users", "/users?q=admin", "/users/1", "/groups", "/roles", "/invitations",
 	}
 	for _, path := range paths {

@@ -69,6 +69,7 @@ func TestEveryWriteIsRecorded(t *testing.T) {
 	w.call("POST /v1/invitations/accept", "", jsonMedia, `{"token":"`+invited+`","username":"bob","name":"Bob","password":"`+password+`"}`)
 	w.call("POST /v1/invitations", "invitation", jsonMedia, `{"email":"eve@example.com","access_level":"viewer"}`)
 	w.call("DELETE /v1/invitations/{id}", "invitation", "", "")
+	w.agents()
 	w.telling()
 	w.users(patch)
 	w.auth()
@@ -141,7 +142,7 @@ func (w *walk) record(route, method, path, media, body string) {
 	for _, e := range found.Events {
 		d, _ := e["data"].(object)
 		request, _ := d["http_request"].(object)
-		if request["path"] == path && request["method"] == method || strings.HasPrefix(text(e["type"]), "user.") || e["source"] == "urn:test" || e["type"] == "alert" || strings.HasPrefix(text(e["type"]), "notification.") {
+		if request["path"] == path && request["method"] == method || strings.HasPrefix(text(e["type"]), "user.") || e["source"] == "urn:test" || e["type"] == "alert" || strings.HasPrefix(text(e["type"]), "notification.") || e["type"] == "agent.joined" {
 			return
 		}
 	}
@@ -151,6 +152,17 @@ func (w *walk) record(route, method, path, media, body string) {
 func (w *walk) newest() string {
 	found := w.observer.find("limit", "1")
 	return strings.TrimLeft(text(found.Events[0]["sequence"]), "0")
+}
+
+// agents walks what a remote host says, and what is done to it.
+func (w *walk) agents() {
+	w.t.Helper()
+	admin := w.token
+	w.token = w.newToken("an-agent", "forward")
+	w.ids["agent"] = "walk-1"
+	w.call("PUT /v1/agents/{id}", "agent", jsonMedia, `{"name":"web-1","version":"1","sources":[]}`)
+	w.token = admin
+	w.call("DELETE /v1/agents/{id}", "agent", "", "")
 }
 
 // users walks what is done to accounts.

@@ -60,6 +60,22 @@ func (e *Event) Text(name string) string {
 	return ""
 }
 
+// Reserved tells whether a name has a meaning already, so that no extension of
+// one's own can have it.
+func Reserved(name string) bool {
+	switch name {
+	case "specversion", "id", "source", "type", "subject", "datacontenttype", "dataschema", "data", "kind", "severity", "severitytext", "severitynumber",
+		"causationdepth", "sequence", "sequencetype", "time", "recordedtime", "expirytime", "actor", "geo", "misfit", "quarantined":
+		return true
+	}
+	for i := range textAttributes {
+		if textAttributes[i].name == name {
+			return true
+		}
+	}
+	return false
+}
+
 func intText(n int64) string {
 	if n == 0 {
 		return ""

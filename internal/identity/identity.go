@@ -69,12 +69,13 @@ type Principal struct {
 	SignedIn, Expires time.Time
 }
 
-// Can reports whether the caller has a scope.
+// Can reports whether the caller has a scope. Who may forward events may emit
+// them.
 func (p *Principal) Can(s Scope) bool {
 	if p == nil {
 		return false
 	}
-	return slices.Contains(p.Scopes, s) || s != Forward && slices.Contains(p.Scopes, Admin)
+	return slices.Contains(p.Scopes, s) || s != Forward && slices.Contains(p.Scopes, Admin) || s == Emit && slices.Contains(p.Scopes, Forward)
 }
 
 // Again reads anew who a caller is and what they may, for what goes on after its

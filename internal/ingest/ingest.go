@@ -97,6 +97,10 @@ type Options struct {
 	Unknown func() Policy      // asked for each event: a reload may change it
 	// Bases are the source prefixes that only the server itself may use.
 	Bases []string
+	// Stamp says from which host events are that name none, and which attributes
+	// every event from here has; nil for neither. What another Tocsin has
+	// forwarded is left as it is.
+	Stamp func() (host string, labels []event.Attribute)
 	// Count is told of every event; reason is empty unless it is rejected.
 	Count func(t event.Type, o Outcome, reason string)
 	// Log gives what gets an info line for every recorded event; nil for nothing.
@@ -119,6 +123,9 @@ func New(o Options) *Ingest {
 	}
 	if o.Log == nil {
 		o.Log = func() *slog.Logger { return nil }
+	}
+	if o.Stamp == nil {
+		o.Stamp = func() (string, []event.Attribute) { return "", nil }
 	}
 	if o.Span == nil {
 		o.Span = func(ctx context.Context, _ string, _ int) (context.Context, func(error)) { return ctx, func(error) {} }
@@ -230,6 +237,9 @@ func (i *Ingest) complete(e *event.Event, from *Sender, now time.Time) error {
 			e.Brand = from.Brand
 		}
 	}
+	if !from.Trusted {
+		i.stamp(e)
+	}
 	if err := i.classify(e, from); err != nil {
 		return err
 	}
@@ -247,6 +257,19 @@ func (i *Ingest) complete(e *event.Event, from *Sender, now time.Time) error {
 		return &refusal{"depth", event.Deniedf("this would be event %d of a chain of causes; more than %d are taken for a loop", e.CausationDepth, MaxDepth)}
 	}
 	return nil
+}
+
+// stamp names the host and its labels, where the event does not.
+func (i *Ingest) stamp(e *event.Event) {
+	host, labels := i.Stamp()
+	if e.Host == "" {
+		e.Host = host
+	}
+	for _, label := range labels {
+		if _, has := e.Extension(label.Name); !has {
+			setExtension(e, label.Name, label.Value)
+		}
+	}
 }
 
 // Redact masks the secrets of an event, with what the catalog says of its fields.

@@ -61,6 +61,19 @@ func (tx *Tx) Changed(app, model, name string, before, after map[string]any) err
 	return tx.raiseChange("model_updated", app, model, name, name, diff)
 }
 
+// Deleted raises model_deleted for something that is no object of a Collection.
+func (tx *Tx) Deleted(app, model, pk, name string, before map[string]any) error {
+	was, err := json.Marshal(before)
+	if err != nil {
+		return fmt.Errorf("audit %s: %w", model, err)
+	}
+	diff, err := diffOf(was, nil)
+	if err != nil {
+		return err
+	}
+	return tx.raiseChange("model_deleted", app, model, pk, name, diff)
+}
+
 // related is one member of a relation's diff.
 type related struct {
 	PK   string `json:"pk"`

@@ -148,6 +148,9 @@ func (s *Server) authenticate(r *http.Request, who *caller, scope identity.Scope
 		}
 	}
 	who.principal = p
+	if p.Can(identity.Forward) && s.MutualTLS() && (r.TLS == nil || len(r.TLS.VerifiedChains) == 0) {
+		return event.Deniedf("tokens with the scope forward are for agents, which have to show their certificate here (tls.client_ca_file); send it with forward.cert_file and forward.key_file")
+	}
 	if scope == known && len(p.Scopes) > 0 || p.Can(scope) {
 		return nil
 	}

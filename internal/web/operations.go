@@ -204,8 +204,9 @@ func schemas() object {
 			"type": str, "kind": str, "description": str, "severity": severity, "producer": str, "wired": boolean, "transient": boolean,
 			"fields": object{"type": "array"}, "routes": object{"type": "array", "items": str}, "last_24h": integer, "schema": object{"type": "object"},
 		}),
-		"Source": record("name status last_event last_error lacks options", object{
+		"Source": record("name status last_event last_error lacks options types last_24h", object{
 			"name": str, "status": str, "last_event": when, "last_error": str, "lacks": str, "options": object{"type": "array"},
+			"types": object{"type": "array", "items": str}, "last_24h": integer,
 		}),
 		"Settings":      record("retention public_url smtp configured after_restart", settingsShown(retention)),
 		"SettingsPatch": input("", settingsTaken(retentionPatch)),

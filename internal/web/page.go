@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"html/template"
 	"io/fs"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -52,6 +53,8 @@ func newPages() *pages {
 				return countText(int64(n))
 			case int64:
 				return countText(n)
+			case uint64:
+				return countText(int64(min(n, math.MaxInt64)))
 			default:
 				return fmt.Sprint(n)
 			}

@@ -12,7 +12,6 @@ import (
 	"github.com/tocsin-events/tocsin/internal/config"
 	"github.com/tocsin-events/tocsin/internal/event"
 	"github.com/tocsin-events/tocsin/internal/identity"
-	"github.com/tocsin-events/tocsin/internal/source"
 	"github.com/tocsin-events/tocsin/internal/state"
 )
 
@@ -26,7 +25,6 @@ type settingsView struct {
 	Journal   JournalStats
 	Tokens    []tokenRow
 	Scopes    []pair
-	Sources   []source.Row
 	Verify    verificationView
 	IsAdmin   bool
 }
@@ -86,7 +84,7 @@ func (s *Server) showSettings(w http.ResponseWriter, r *http.Request, v settings
 		return err
 	}
 	stats := s.Journal.Stats()
-	v.Retention, v.Journal, v.Sources = newRetentionForm(found.Value.Retention), NewJournalStats(&stats), s.Sources()
+	v.Retention, v.Journal = newRetentionForm(found.Value.Retention), NewJournalStats(&stats)
 	v.Fields = serverFields(&v.Server, v.Fields)
 	v.Verify, v.IsAdmin = s.verification.view(), callerOf(r).principal.Can(identity.Admin)
 	v.Scopes = []pair{

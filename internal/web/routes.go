@@ -202,6 +202,11 @@ func (s *Server) pageTable() []pageRoute {
 		{"POST /invitations", admin, s.postInvitePage, "", ""},
 		{"POST /invitations/{id}/reveal", admin, s.postRevealPage, "", ""},
 		{"POST /invitations/{id}/revoke", admin, s.postRevokeInvitation, "", ""},
+		{"GET /sources", read, s.getSourcesPage, "Sources", "u"},
+		{"GET /sources/{name}", read, s.getSourcePage, "", ""},
+		{"GET /agents", read, s.getAgentsPage, "Agents", "a"},
+		{"GET /agents/{id}", read, s.getAgentPage, "", ""},
+		{"POST /agents/{id}/forget", admin, s.postForgetAgent, "", ""},
 		{"GET /settings", read, s.getSettingsPage, "Settings", "s"},
 		{"GET /settings/retention", admin, s.getRetentionPage, "", ""},
 		{"POST /settings/retention", admin, s.postRetentionPage, "", ""},
@@ -308,7 +313,7 @@ func (s *Server) brandTable() []route {
 // routes builds the mux. What no route knows is a problem, too.
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
-	table := slices.Concat(s.table(), s.identityTable(), s.brandTable(), s.alertTable(), s.notifyTable(), s.routingTable())
+	table := slices.Concat(s.table(), s.identityTable(), s.brandTable(), s.alertTable(), s.notifyTable(), s.routingTable(), s.agentTable())
 	hidden := map[string]bool{}
 	for _, r := range table {
 		hidden[r.pattern] = r.doc.hidden

@@ -5,7 +5,6 @@ import (
 
 	"github.com/tocsin-events/tocsin/internal/event"
 	"github.com/tocsin-events/tocsin/internal/identity"
-	"github.com/tocsin-events/tocsin/internal/source"
 )
 
 // getHealth says that the process answers.
@@ -52,14 +51,6 @@ func (s *Server) getOpenAPI(w http.ResponseWriter, _ *http.Request) error {
 	w.Header().Set("Content-Type", "application/json")
 	_, err := w.Write(s.openapi)
 	return err
-}
-
-// getSources tells how each source fares.
-func (s *Server) getSources(w http.ResponseWriter, r *http.Request) error {
-	if q := readQuery(r); q.err != nil {
-		return q.err
-	}
-	return writeJSON(w, http.StatusOK, page[source.Row]{Items: s.Sources()})
 }
 
 // postReload reads the configuration anew. A wrong one changes nothing, and is

@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/tocsin-events/tocsin/internal/agent"
 	"github.com/tocsin-events/tocsin/internal/alert"
 	"github.com/tocsin-events/tocsin/internal/catalog"
 	"github.com/tocsin-events/tocsin/internal/config"
@@ -50,8 +51,14 @@ type Options struct {
 	Sources  func() []source.Row
 	Hook     func(name string) (*source.Inlet, error) // the way into a source
 	Alerts   *alert.Store
-	Reload   func(context.Context, state.Cause) error
-	Ready    func() error // nil when the server can take events
+	Agents   *agent.Agents
+	// Forwarding is how this server fares that is an agent itself; nil where it is
+	// none.
+	Forwarding func() *Forwarding
+	// MutualTLS reports whether agents have to show a certificate.
+	MutualTLS func() bool
+	Reload    func(context.Context, state.Cause) error
+	Ready     func() error // nil when the server can take events
 }
 
 // Server answers requests.

@@ -7,7 +7,7 @@ const pages = (seqs) => [
   ["sign-in", "/sign-in"], ["overview", "/"], ["events", "/events"], ["events by type", "/events?by=type&since=7d"], ["a wrong filter", "/events?q=severity%20%3E%3D%20loud"],
   ["no events", "/events?q=" + encodeURIComponent('type == "never"')], ["facets", "/events/facets"], ["map", "/events/map"], ["device", "/device"], ["counts", "/events/counts"], ["an event", "/events/" + seqs.plain], ["an exception", "/events/" + seqs.exception],
   ["a mail", "/events/" + seqs.mail], ["a diff", "/events/" + seqs.diff], ["a hostile event", "/events/" + seqs.hostile], ["hostile events", "/events?q=" + encodeURIComponent('source == "/hostile"')],
-  ["catalog", "/catalog"], ["a type", "/catalog/disk_full"], ["a new type", "/catalog/new"], ["settings", "/settings"], ["verification", "/settings/verify"],
+  ["catalog", "/catalog"], ["a type", "/catalog/disk_full"], ["a new type", "/catalog/new"], ["sources", "/sources"], ["a source", "/sources/disk_full"], ["a push source", "/sources/github"], ["agents", "/agents"], ["settings", "/settings"], ["verification", "/settings/verify"],
   ["retention", "/settings/retention?default=30d&long=60d&short=1d&max_bytes="], ["licences", "/settings/licences"], ["style guide", "/styleguide"], ["nothing here", "/events/999999999"],
 ];
 
