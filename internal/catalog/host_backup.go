@@ -14,6 +14,11 @@ func init() {
 		opt("snapshot", String, "Id or name of the snapshot."),
 		opt("error", String, "Why it failed."),
 		opt("output", String, "The last part of what it printed."),
+		opt("warnings", Strings, "What could not be saved; the first ten."),
+		opt("unit", String, "systemd unit of the job."),
+		opt("user", String, "Account whose unit it is."),
+		opt("result", String, "systemd's result, such as success, exit-code or timeout."),
+		opt("folded", Integer, "How many more runs of the same job this one stands for."),
 	}
 	register(Family{Kind: event.KindHost, Producer: "run", Entries: []Entry{{
 		Type: "backup_succeeded", Severity: event.Info, Wired: true,

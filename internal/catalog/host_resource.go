@@ -23,7 +23,7 @@ func init() {
 		},
 	}}})
 	register(Family{Kind: event.KindHost, Producer: "systemd", Entries: []Entry{{
-		Type: "service_down", Severity: event.Error, Waits: "the systemd source",
+		Type: "service_down", Severity: event.Error, Wired: true,
 		Description: "A watched systemd unit does not run as it should.",
 		Fires:       "When a unit fails, restarts unexpectedly, or stays degraded beyond its grace period.",
 		Message:     "{data.unit} is down: {data.reason}",
@@ -36,6 +36,11 @@ func init() {
 			opt("restarts", Integer, "Restarts since the unit was started by hand."),
 			opt("since", Timestamp, "When this state began."),
 			opt("invocation_id", String, "systemd's id of this run of the unit."),
+			opt("description", String, "What the unit is, in its own words."),
+			opt("active_state", String, "systemd's ActiveState, such as failed or activating."),
+			opt("sub_state", String, "systemd's SubState, such as auto-restart."),
+			opt("output", String, "The last lines that this run printed, where the journal may be read."),
+			opt("folded", Integer, "How many more events of the same kind this one stands for."),
 		},
 	}, {
 		Type: "cron_failed", Severity: event.Error, Wired: true, Producer: "run",
@@ -51,6 +56,8 @@ func init() {
 			opt("result", String, "How it ended, such as exit-code, signal or timeout."),
 			opt("duration_ms", Integer, "How long it ran, in milliseconds."),
 			opt("output", String, "The last part of what it printed."),
+			opt("description", String, "What the unit is, in its own words."),
+			opt("folded", Integer, "How many more failures of the same job this one stands for."),
 		},
 	}}})
 }

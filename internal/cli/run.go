@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tocsin-events/tocsin/internal/backup"
 	"github.com/tocsin-events/tocsin/internal/event"
 )
 
@@ -127,6 +129,7 @@ func (r *run) event(tool string, end ended) *event.Event {
 		"name": r.name, "exit_status": end.status, "duration_ms": end.duration.Milliseconds(), "output": end.stderr.text() + end.stdout.text(),
 	}
 	var t event.Type
+	var severity event.Severity // 0 is the type's own
 	switch {
 	case r.kind == "cron" && end.status == 0:
 		return nil
@@ -138,12 +141,16 @@ func (r *run) event(tool string, end ended) *event.Event {
 		}
 	default:
 		data["tool"] = tool
+		report := backup.Read(tool, end.stdout.all(), end.stderr.all())
+		report.Into(data)
 		t = "backup_succeeded"
-		if end.status != 0 {
+		switch {
+		case !report.Succeeded(tool, end.status):
 			t = "backup_failed"
-			data["error"] = firstError(end)
+			data["error"] = cmp.Or(report.Fault, end.result)
+		case len(report.Warnings) > 0 && end.status != 0:
+			severity = event.Warn
 		}
-		summarise(tool, end.stdout.text(), data)
 	}
 	body, err := json.Marshal(data)
 	if err != nil {
@@ -153,6 +160,7 @@ func (r *run) event(tool string, end ended) *event.Event {
 	if err != nil {
 		return nil
 	}
+	e.Severity = severity
 	e.Subject = r.kind + "/" + subjectSafe(r.name)
 	return &e
 }
@@ -160,60 +168,28 @@ func (r *run) event(tool string, end ended) *event.Event {
 // subjectSafe keeps an attribute legal whatever a job is called.
 func subjectSafe(name string) string { return strings.Join(strings.Fields(printable(name)), "-") }
 
-// firstError is the line that says best why a backup failed.
-func firstError(end ended) string {
-	lines := strings.Split(strings.TrimSpace(end.stderr.text()), "\n")
-	for _, line := range lines {
-		var message struct {
-			Type    string `json:"message_type"`
-			Kind    string `json:"type"`
-			Message string `json:"message"`
-			Error   struct {
-				Message string `json:"message"`
-			} `json:"error"`
-		}
-		if json.Unmarshal([]byte(line), &message) == nil {
-			switch {
-			case message.Error.Message != "":
-				return message.Error.Message
-			case message.Message != "":
-				return message.Message
-			}
-			continue
-		}
-		lower := strings.ToLower(line)
-		if strings.Contains(lower, "error") || strings.Contains(lower, "fatal") || strings.Contains(lower, "unable") {
-			return line
-		}
-	}
-	if last := lines[len(lines)-1]; last != "" {
-		return last
-	}
-	return end.result
-}
-
-// keepBytes is how much of a command's output is kept, from its end.
-const keepBytes = 4096
+// readBytes is how much of a command's output is looked at, from its end, and
+// keepBytes how much is recorded.
+const (
+	readBytes = 64 << 10
+	keepBytes = 4096
+)
 
 // lastBytes keeps the end of what is written to it.
-type lastBytes struct {
-	kept []byte
-	cut  bool
-}
+type lastBytes struct{ kept []byte }
 
 func (l *lastBytes) Write(p []byte) (int, error) {
 	l.kept = append(l.kept, p...)
-	if len(l.kept) > 4*keepBytes {
-		l.kept = append(l.kept[:0], l.kept[len(l.kept)-keepBytes:]...)
-		l.cut = true
+	if len(l.kept) > 4*readBytes {
+		l.kept = append(l.kept[:0], l.kept[len(l.kept)-readBytes:]...)
 	}
 	return len(p), nil
 }
 
-func (l *lastBytes) text() string {
-	kept := l.kept
-	if len(kept) > keepBytes {
-		kept = kept[len(kept)-keepBytes:]
-	}
-	return strings.ToValidUTF8(string(kept), "\uFFFD")
+func (l *lastBytes) all() string { return l.end(readBytes) }
+
+func (l *lastBytes) text() string { return l.end(keepBytes) }
+
+func (l *lastBytes) end(n int) string {
+	return strings.ToValidUTF8(string(l.kept[max(len(l.kept)-n, 0):]), "\uFFFD")
 }
