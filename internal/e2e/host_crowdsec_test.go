@@ -144,7 +144,9 @@ func TestHostCrowdsec(t *testing.T) {
 	s.stop()
 	s = startOn(t, s.data, config)
 	c.attack("203.0.113", 60) // the same spike
-	bans := func() int { return strings.Count(c.cscli("decisions", "list", "-o", "raw", "--limit", "0"), "203.0.113.") }
+	bans := func() int {
+		return strings.Count(c.cscli("decisions", "list", "-o", "raw", "--limit", "0"), "203.0.113.")
+	}
 	eventually(t, "the bans", func() bool { return bans() >= 60 })
 	state("running", "")
 	if n := len(spikes()); n != 1 {

@@ -214,6 +214,7 @@ func (q *quarantine) tell(ctx context.Context, env *Env, f *flood, n int) error 
 		if q.known(h) {
 			continue
 		}
+		h.MessageID = firstText(h.MessageID, q.notes.get(h.Queue)) // headers are logged in the order in which they stand
 		if err := f.take(ctx, env, time.Now(), h.finding(queue)); err != nil {
 			return err // the source starts anew from what is stored; ids are the same then
 		}

@@ -290,7 +290,7 @@ func TestQuarantine(t *testing.T) {
 		if !strings.Contains(b.lacks, "maillog_file") {
 			t.Errorf("lacks %q", b.lacks)
 		}
-		b.write(stamp("cleanup")+"0F2FD9D86EA: message-id=<m1@tocsin.test>", hold("0F2FD9D86EA"), "garbage \x00\xff\xfe")
+		b.write(hold("0F2FD9D86EA"), stamp("cleanup")+"0F2FD9D86EA: message-id=<m1@tocsin.test>", "garbage \x00\xff\xfe")
 		b.until("the first", func() bool { return len(b.told("mail_quarantined")) == 1 })
 		b.until("running", b.is(Running))
 	})
