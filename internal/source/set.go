@@ -157,7 +157,7 @@ func (s *Set) once(ctx context.Context, m *member, log *slog.Logger) (err error)
 			r.Status, r.Lacks = st, lacks
 		})
 		if changed { // said once, however often a source looks
-			log.InfoContext(ctx, "source", "status", st, "lacks", lacks)
+			log.InfoContext(ctx, "source has changed its state", "status", st, "lacks", lacks)
 		}
 	}
 	env.Problem = func(err error) {

@@ -67,7 +67,7 @@ func faring(s source.Status) badge {
 	case source.Failed:
 		return badge{"bad", "failed"}
 	}
-	return badge{"wait", string(s)}
+	return badge{"wait", clipTo(string(s), 24)} // an agent may say anything
 }
 
 // getSourcesPage lists what is watched on this host, and what others send.
@@ -85,7 +85,7 @@ func (s *Server) getSourcesPage(w http.ResponseWriter, r *http.Request) error {
 		title string
 		has   func(*sourceLine) bool
 	}{
-		{"Wants something", func(l *sourceLine) bool { return l.Status == source.Failed || l.Status == source.Unavailable }},
+		{"Lacks something", func(l *sourceLine) bool { return l.Status == source.Failed || l.Status == source.Unavailable }},
 		{"Watches this host", func(l *sourceLine) bool { return l.Path == "" }},
 		{"Takes what others send", func(l *sourceLine) bool { return true }},
 	} {

@@ -61,7 +61,7 @@ async function act(browser) {
     await check("the sources of the seed are wired, counted and explained" + how, async () => {
       for (const name of fifteen) {
         await page.goto(base + "/sources?q=" + name);
-        await Promise.all([page.waitForURL(base + "/sources/" + name), page.click(`main a.open:text-is("${name}")`)]);
+        await Promise.all([page.waitForURL(base + "/sources/" + name), page.click(`main a.open[href="/sources/${name}"]`)]);
         const text = await page.locator("main").innerText();
         for (const want of ["wired", "1 in the last 24 hours", "enabled", "sources." + name]) if (!text.includes(want)) return `${name} does not say ${want}: ${text.slice(0, 400)}`;
         if (text.includes("not wired")) return name + " is not wired";
@@ -78,7 +78,7 @@ async function act(browser) {
     });
     await check("the search box finds sources" + how, async () => {
       await page.goto(base + "/sources");
-      await page.fill("#search", "backup warnings");
+      await page.fill("#search", "backup zeppelin");
       await page.press("#search", "Enter");
       await page.waitForURL(/q=backup/);
       await page.waitForSelector("text=No source has these words");
@@ -86,7 +86,7 @@ async function act(browser) {
     });
     await check("an agent shows how it fares" + how, async () => {
       await page.goto(base + "/agents");
-      await Promise.all([page.waitForURL(base + "/agents/web-one"), page.click("main a.open:text-is('web-1')")]);
+      await Promise.all([page.waitForURL(base + "/agents/web-one"), page.click("main a.open[href='/agents/web-one']")]);
       const text = await page.locator("main").innerText();
       for (const want of ["reports", "1.2.3", "fra", "crowdsec_spike", "no LAPI"]) if (!text.includes(want)) return want + " is not there";
       return "";
