@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/hex"
 	"fmt"
 	"os"
 	"os/exec"
@@ -134,7 +135,7 @@ func (m *machine) property(name, property string) dbus.Variant {
 func (m *machine) invocation(name string) string {
 	m.t.Helper()
 	id, _ := m.property(name, "org.freedesktop.systemd1.Unit.InvocationID").Value().([]byte)
-	return fmt.Sprintf("%x", id)
+	return hex.EncodeToString(id)
 }
 
 // asUser starts a unit of the service manager of www-data: only that user may

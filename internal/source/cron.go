@@ -42,8 +42,8 @@ type cron struct {
 	others  recent // units that are no jobs
 }
 
-// mostJobs is how many jobs may fail within the time of folding before further
-// ones are folded together.
+// mostJobs is how much is told within the time of folding; what goes beyond, of
+// whatever job or service, is folded together.
 const mostJobs = 100
 
 func newCron(o cronOptions) (Source, error) {

@@ -45,9 +45,10 @@ type service struct {
 	connect func(ctx context.Context) (manager, error)
 	journal journal
 
-	tracks map[string]*track // of this connection and those before
-	told   map[string]told
-	floods []*flood // of failures, of restarts
+	tracks  map[string]*track // of this connection and those before
+	told    map[string]told
+	unsaved bool
+	floods  []*flood // of failures, of restarts
 }
 
 func newService(o serviceOptions) (Source, error) {
@@ -74,7 +75,7 @@ func (s *service) Run(ctx context.Context, env *Env) error {
 	if err := s.load(ctx, env); err != nil {
 		return err
 	}
-	s.floods = []*flood{newFlood(time.Minute, maxTracks), newFlood(time.Duration(s.Fold), maxTracks)}
+	s.floods = []*flood{newFlood(time.Minute, mostJobs), newFlood(time.Duration(s.Fold), mostJobs)}
 	ctx, stop := context.WithCancel(ctx)
 	failed := make(chan error, len(s.floods))
 	var folding sync.WaitGroup
@@ -142,6 +143,9 @@ func (s *service) session(ctx context.Context, env *Env, failed <-chan error) (w
 		case <-ctx.Done():
 			return true, nil
 		}
+		if err == nil {
+			err = s.save(ctx, env)
+		}
 		if err != nil {
 			return true, err
 		}
@@ -162,7 +166,8 @@ func (s *service) readAll(ctx context.Context, env *Env, m manager) error {
 			return err
 		}
 	}
-	return s.forget(ctx, env, func(name string) bool { return !loaded[name] })
+	s.forget(func(name string) bool { return !loaded[name] })
+	return s.save(ctx, env)
 }
 
 // asAbsent makes what goes wrong with the connection a reason to connect anew.
@@ -176,7 +181,8 @@ func asAbsent(err error) error {
 // take takes in one change.
 func (s *service) take(ctx context.Context, env *Env, m manager, c change) error {
 	if c.gone {
-		return s.forget(ctx, env, func(name string) bool { return name == c.unit.name })
+		s.forget(func(name string) bool { return name == c.unit.name })
+		return nil
 	}
 	if c.unit.kind == "" && s.watched(&c.unit) { // signals say only what changes
 		if full, err := m.one(ctx, c.unit.name); err == nil {

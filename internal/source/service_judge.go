@@ -48,35 +48,41 @@ func (s *service) load(ctx context.Context, env *Env) error {
 	return nil
 }
 
-// remember keeps what was told of a service; of the zero value nothing is kept.
-func (s *service) remember(ctx context.Context, env *Env, name string, t told) error {
+// remember notes what was told of a service; of the zero value nothing is kept.
+func (s *service) remember(name string, t told) {
 	if s.told[name] == t {
-		return nil
+		return
 	}
 	if t == (told{}) || len(s.told) >= maxTracks && s.told[name] == (told{}) {
 		delete(s.told, name)
 	} else {
 		s.told[name] = t
 	}
-	return s.save(ctx, env)
+	s.unsaved = true
 }
 
+// save stores what is remembered, where that has changed. What is told twice
+// because the server was killed before has the same id both times.
 func (s *service) save(ctx context.Context, env *Env) error {
+	if !s.unsaved {
+		return nil
+	}
 	text, err := json.Marshal(s.told)
 	if err != nil {
 		return fmt.Errorf("what was told: %w", err)
 	}
-	return env.Memory.Store(ctx, toldKey, string(text))
+	if err := env.Memory.Store(ctx, toldKey, string(text)); err != nil {
+		return err
+	}
+	s.unsaved = false
+	return nil
 }
 
-func (s *service) forget(ctx context.Context, env *Env, gone func(name string) bool) error {
+func (s *service) forget(gone func(name string) bool) {
 	before := len(s.told)
 	maps.DeleteFunc(s.tracks, func(name string, _ *track) bool { return gone(name) })
 	maps.DeleteFunc(s.told, func(name string, _ told) bool { return gone(name) })
-	if len(s.told) == before {
-		return nil
-	}
-	return s.save(ctx, env)
+	s.unsaved = s.unsaved || len(s.told) != before
 }
 
 // healthy tells whether a service does what it should: it runs, was stopped, or
@@ -135,7 +141,7 @@ func (s *service) judge(ctx context.Context, env *Env, u unit, now time.Time, fi
 	case u.active == "failed" && t.pending.IsZero() && s.told[u.name].Failed != u.run():
 		t.pending = now
 	case u.healthy():
-		return s.remember(ctx, env, u.name, told{})
+		s.remember(u.name, told{})
 	}
 	return nil
 }
@@ -167,7 +173,8 @@ func (s *service) tellFailed(ctx context.Context, env *Env, t *track, u *unit) e
 		return err
 	}
 	known.Failed, known.Degraded = u.run(), t.late
-	return s.remember(ctx, env, u.name, known)
+	s.remember(u.name, known)
+	return nil
 }
 
 // tellRestart tells how the run ended that systemd has followed by a new one.
@@ -206,9 +213,7 @@ func (s *service) overdue(ctx context.Context, env *Env, now time.Time) error {
 		t.late = true
 		known := s.told[u.name]
 		known.Degraded = true
-		if err := s.remember(ctx, env, u.name, known); err != nil {
-			return err
-		}
+		s.remember(u.name, known)
 	}
 	return nil
 }

@@ -63,7 +63,7 @@ func (f *flood) slot(thing string, n int) (key string, free bool) {
 	for i := range n {
 		key = thing + "#" + strconv.Itoa(i)
 		if f.open[key] == nil {
-			return key, true
+			return key, len(f.open) < f.burst
 		}
 	}
 	return key, false

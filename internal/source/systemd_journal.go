@@ -196,7 +196,7 @@ func (j *journalctl) follow(ctx context.Context, from string, match []string, gi
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	cmd := j.command(ctx, append([]string{"--follow", "--no-tail", place}, match...)...)
-	var complaint lastWords
+	var complaint firstWords
 	cmd.Stderr = &complaint
 	out, err := cmd.StdoutPipe()
 	if err == nil {
@@ -292,10 +292,10 @@ func eachRecord(in io.Reader, give func(*record) error) error {
 	}
 }
 
-// lastWords keeps the first line of what a program complains of.
-type lastWords struct{ text string }
+// firstWords keeps the first line of what a program complains of.
+type firstWords struct{ text string }
 
-func (l *lastWords) Write(p []byte) (int, error) {
+func (l *firstWords) Write(p []byte) (int, error) {
 	line, _, _ := bytes.Cut(bytes.TrimSpace(p), []byte("\n"))
 	l.text = cmp.Or(l.text, string(line[:min(len(line), 300)]))
 	return len(p), nil

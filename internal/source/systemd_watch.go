@@ -3,8 +3,8 @@ package source
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os/user"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -84,7 +84,7 @@ func (w *journalWatch) begin(ctx context.Context, env *Env) (err error) {
 }
 
 // since is the place of a time.
-func since(t time.Time) string { return "@" + strconv.FormatInt(t.Unix(), 10) }
+func since(t time.Time) string { return fmt.Sprintf("@%d.%06d", t.Unix(), t.Nanosecond()/1000) }
 
 func (w *journalWatch) follow(ctx context.Context, env *Env) error {
 	return w.journal.follow(ctx, w.place, w.match, func(r *record) error {
