@@ -189,12 +189,9 @@ type program struct {
 // supervise runs the program again and again until ctx ends.
 func (p *program) supervise(ctx context.Context) error {
 	pause := firstPause
-	for {
+	for ctx.Err() == nil {
 		began := time.Now()
 		p.once(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
 		wait := time.Until(began.Add(time.Duration(p.Every)))
 		if p.Every == 0 {
 			if time.Since(began) > execSteady {
@@ -205,9 +202,9 @@ func (p *program) supervise(ctx context.Context) error {
 		select {
 		case <-time.After(max(wait, 0)):
 		case <-ctx.Done():
-			return nil
 		}
 	}
+	return nil
 }
 
 // say shows how the program fares.
@@ -233,7 +230,7 @@ func (p *program) once(ctx context.Context) {
 		return
 	}
 	defer func() { _ = out.Close() }()
-	said := &lastWords{}
+	said := &errorText{}
 	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = outEnd, said, time.Second
 	err = cmd.Start()
 	_ = outEnd.Close() // the program has its own
@@ -369,7 +366,7 @@ func (p *program) refuse(ctx context.Context, line int, err error) {
 }
 
 // log shows what the program wrote to its standard error.
-func (p *program) log(ctx context.Context, said *lastWords) {
+func (p *program) log(ctx context.Context, said *errorText) {
 	if text := said.String(); text != "" {
 		p.env.Log.InfoContext(ctx, "a program has written to its standard error", "name", p.Name, "text", redact.Text(text))
 	}
@@ -394,32 +391,32 @@ func readLine(r *bufio.Reader, most int) (line []byte, long bool, err error) {
 	}
 }
 
-// lastWords keeps the end of what is written to it.
-type lastWords struct {
+// errorText keeps the end of what is written to it.
+type errorText struct {
 	mu   sync.Mutex // guards text
 	text []byte
 }
 
-const maxLastWords = 4096
+const maxErrorText = 4096
 
-func (l *lastWords) Write(p []byte) (int, error) {
+func (l *errorText) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.text = append(l.text, p[max(0, len(p)-maxLastWords):]...)
-	if over := len(l.text) - maxLastWords; over > 0 {
+	l.text = append(l.text, p[max(0, len(p)-maxErrorText):]...)
+	if over := len(l.text) - maxErrorText; over > 0 {
 		l.text = append(l.text[:0], l.text[over:]...)
 	}
 	return len(p), nil
 }
 
-func (l *lastWords) String() string {
+func (l *errorText) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return strings.TrimSpace(strings.ToValidUTF8(string(l.text), "\uFFFD"))
 }
 
 // tail is the last line, to be put behind an error.
-func (l *lastWords) tail() string {
+func (l *errorText) tail() string {
 	text := l.String()
 	if text == "" {
 		return ""
