@@ -19,7 +19,7 @@ func init() {
 		},
 	}}})
 	register(Family{Kind: event.KindHost, Producer: "aide", Entries: []Entry{{
-		Type: "aide_diff", Severity: event.Warn, Waits: "the AIDE source",
+		Type: "aide_diff", Severity: event.Warn, Wired: true,
 		Description: "The integrity scan found changed files.",
 		Fires:       "When an AIDE report shows a difference outside the excluded paths.",
 		Message:     "AIDE: {data.added|0} added, {data.removed|0} removed, {data.changed|0} changed",
@@ -28,8 +28,12 @@ func init() {
 			opt("added", Integer, "Number of new files."),
 			opt("removed", Integer, "Number of missing files."),
 			opt("changed", Integer, "Number of changed files."),
-			opt("paths", Objects, "The files, each with path, change and attributes."),
-			opt("report", String, "Where the report is, or its text."),
+			opt("excluded", Integer, "Number of differences in excluded paths, which are not in the other counts."),
+			opt("entries", Integer, "Number of entries that were compared."),
+			opt("paths", Objects, "The files, 200 at most, each with path, change (added, removed or changed) and attributes."),
+			opt("more", Integer, "Number of files beyond those."),
+			opt("report", String, "File of the report, or the command that printed it."),
+			opt("exit_status", Integer, "Exit status of the scan, where Tocsin ran it."),
 		},
 	}}})
 	register(Family{Kind: event.KindHost, Producer: "malware", Entries: []Entry{{
