@@ -308,8 +308,9 @@ func (j journalOf) output(_ context.Context, run string, lines int) string {
 type desk struct {
 	env Env
 
-	mu     sync.Mutex // guards all below
-	events []event.Event
+	mu     sync.Mutex    // guards all below
+	events []event.Event // since they were asked for last
+	all    []event.Event
 	ids    map[event.ID]bool // the journal records each once
 	stored map[string]string
 	status Status
@@ -340,7 +341,7 @@ func (d *desk) emit(_ context.Context, events ...event.Event) error {
 	for _, e := range events {
 		if !d.ids[e.ID] {
 			d.ids[e.ID] = true
-			d.events = append(d.events, e)
+			d.events, d.all = append(d.events, e), append(d.all, e)
 		}
 	}
 	return nil
