@@ -34,21 +34,21 @@ func Decode(data []byte) (any, error) {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("decode: more than one value")
 	}
-	return numbers(v), nil
+	return Settle(v), nil
 }
 
-// numbers replaces json.Number in a value that nobody else has seen yet.
-func numbers(v any) any {
+// Settle replaces json.Number, in place, in a value that nobody else has seen yet.
+func Settle(v any) any {
 	switch v := v.(type) {
 	case json.Number:
 		return Number(v)
 	case []any:
 		for i := range v {
-			v[i] = numbers(v[i])
+			v[i] = Settle(v[i])
 		}
 	case map[string]any:
 		for k := range v {
-			v[k] = numbers(v[k])
+			v[k] = Settle(v[k])
 		}
 	}
 	return v
