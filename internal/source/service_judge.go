@@ -152,7 +152,7 @@ func (s *service) judge(ctx context.Context, env *Env, u unit, now time.Time, fi
 func (s *service) watchDown(t *track, now time.Time, first bool) {
 	switch {
 	case t.last.healthy():
-		t.down, t.late = time.Time{}, false
+		t.down = time.Time{}
 	case t.down.IsZero():
 		t.down = now
 		if first && !t.last.changed.IsZero() && t.last.changed.Before(now) {
@@ -163,12 +163,9 @@ func (s *service) watchDown(t *track, now time.Time, first bool) {
 	}
 }
 
-// tellFailed tells once of each run that has failed.
+// tellFailed tells of a run that has failed.
 func (s *service) tellFailed(ctx context.Context, env *Env, t *track, u *unit) error {
 	known := s.told[u.name]
-	if known.Failed == u.run() {
-		return nil
-	}
 	if err := s.tell(ctx, env, s.floods[0], u, "failed", event.Error); err != nil {
 		return err
 	}

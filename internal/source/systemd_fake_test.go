@@ -147,6 +147,7 @@ func (h *machine) bounce(name string, status int32) {
 		result = "success"
 	}
 	h.set(name, func(u *unit) { u.active, u.sub, u.result, u.code, u.status = "failed", "failed", result, 1, status })
+	time.Sleep(10 * time.Millisecond)
 	h.set(name, func(u *unit) { u.active, u.sub = "activating", "auto-restart" })
 	h.set(name, func(u *unit) {
 		u.active, u.sub, u.result, u.code, u.status, u.invocation = "active", "running", "success", 0, 0, h.newRun()
