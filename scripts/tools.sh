@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need besides Go: restic, borg, openssl, strace and systemd
-# (for systemd-analyze; it is never started), nfpm, the CloudEvents SDKs for Python and
+# Installs what the tests need besides Go: restic, borg, openssl, strace, systemd
+# (for systemd-analyze, and as process 1 of namespaces of its own) with its bus, nfpm, the CloudEvents SDKs for Python and
 # JavaScript, and schemathesis. It asks nothing,
 # does nothing when all is there, and ends well also where something can't be
 # installed: then it says what and why, and the tests that need it say so again
@@ -23,7 +23,7 @@ want=$(cat scripts/tools.sh scripts/requirements.txt | sha256sum | cut -d' ' -f1
 # complete: everything is there, by looking, so that a removed folder is noticed.
 complete() {
 	[ "$(cat "$stamp" 2>/dev/null)" = "$want" ] &&
-		command -v restic borg openssl systemd-analyze strace rsyslogd prometheus-alertmanager prometheus >/dev/null && [ -x bin/nfpm ] &&
+		command -v restic borg openssl systemd-analyze journalctl dbus-daemon strace rsyslogd prometheus-alertmanager prometheus >/dev/null && [ -x bin/nfpm ] &&
 		command -v cscli rspamd postfix clamd clamonacc yara redis-server >/dev/null &&
 		command -v certbot lego caddy aide mariadbd mkfs.btrfs mkfs.ext4 setquota insmod >/dev/null && [ -x /usr/lib/postgresql/15/bin/postgres ] &&
 		[ -x bin/pebble ] && [ -x bin/pebble-challtestsrv ] && [ -x $cache/uml/usr/bin/linux.uml ] &&
@@ -52,6 +52,8 @@ command -v restic >/dev/null || packages+=(restic)
 command -v borg >/dev/null || packages+=(borgbackup)
 command -v openssl >/dev/null || packages+=(openssl)
 command -v systemd-analyze >/dev/null || packages+=(systemd)
+# systemd tells of its services on a bus, and its journal is read by journalctl.
+command -v dbus-daemon >/dev/null || packages+=(dbus)
 command -v strace >/dev/null || packages+=(strace)
 # Real receivers of what the transports send.
 command -v rsyslogd >/dev/null || packages+=(rsyslog rsyslog-gnutls)
