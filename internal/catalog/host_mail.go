@@ -27,6 +27,7 @@ func init() {
 			opt("server", String, "Host of the filter."),
 			opt("symbols", Strings, "Rules of the filter that matched."),
 			opt("folded", Integer, "How many more messages the event stands for."),
+			opt("folded_more", Boolean, "Whether these are other messages."),
 		},
 	}, {
 		Type: "mail_throttle_suspended", Severity: event.Warn, Wired: true,

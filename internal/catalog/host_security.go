@@ -37,7 +37,7 @@ func init() {
 		},
 	}}})
 	register(Family{Kind: event.KindHost, Producer: "malware", Entries: []Entry{{
-		Type: "malware_file_hit", Severity: event.Critical, Waits: "the malware source",
+		Type: "malware_file_hit", Severity: event.Critical, Wired: true,
 		Description: "A scanner found malware in a file.",
 		Fires:       "When ClamAV, LMD, YARA or Tetragon hits on a file.",
 		Message:     "{data.signature|malware} in {data.path}",
@@ -45,11 +45,22 @@ func init() {
 		Fields: []Field{
 			req("path", String, "The file."),
 			public(opt("signature", String, "Name of what was recognised.")),
-			opt("detector", String, "Scanner that hit."),
+			opt("detector", String, "Scanner that hit: clamd, yara, lmd or tetragon."),
 			opt("sha256", String, "SHA-256 of the file, in hexadecimal."),
 			opt("size", Integer, "Size of the file in bytes."),
 			opt("owner", String, "Owner of the file."),
-			opt("action", String, "What was done about it."),
+			opt("action", String, "What the scanner did about it: reported, moved, copied, removed, quarantined, killed, signalled, denied or enforced."),
+			opt("path_quoted", String, "The file's name in quotes and escapes, where it is not plain text."),
+			opt("uid", Integer, "Number of the owner."),
+			opt("gid", Integer, "Number of the group."),
+			opt("mode", String, "Permissions in octal, such as 0644."),
+			opt("modified", Timestamp, "When the file was last written."),
+			opt("moved_to", String, "Where the scanner has put it."),
+			opt("process", Object, "The process that touched it: pid, uid and binary."),
+			opt("function", String, "The function of the kernel at which it was seen."),
+			opt("message", String, "What the policy says."),
+			opt("folded", Integer, "How many more hits the event stands for."),
+			opt("folded_more", Boolean, "Whether these hits are of other files, too."),
 		},
 	}}})
 	register(Family{Kind: event.KindHost, Producer: "database", Entries: []Entry{{
