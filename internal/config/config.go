@@ -49,6 +49,7 @@ type Config struct {
 	Updates     Updates     `yaml:"updates"`
 	TLS         TLS         `yaml:"tls"`
 	Forward     Forward     `yaml:"forward"`
+	Flows       Flows       `yaml:"flows"`
 	Agents      Agents      `yaml:"agents"`
 	Networks    []Network   `yaml:"networks" doc:"Networks of your own, and what they are called."`
 
@@ -220,6 +221,9 @@ oidc:                                # their users sign in; groups give access l
   - {name: company, issuer: "https://id.example.com", client_id: tocsin, client_secret_file: /etc/tocsin/oidc, groups: {sre: admin, staff: viewer}}
 forward:                             # with a url, this host is an agent: what it records goes on there
   labels: {dc: fra, rack: r12}       # attributes of every event from here: attribute("dc") == "fra"
+flows:
+  commands:                            # that flows may run; {unit} is what the flow fills in
+    restart_unit: [/usr/bin/systemctl, restart, --, "{unit}"]
 sources:
   disk_full: {high: 90, low: 85}
   domain_expiry: {paths: [/etc/letsencrypt/live, /srv/tls]}
@@ -236,6 +240,7 @@ func Default() Config {
 		Retention: Retention{Default: Duration(365 * day), Long: Duration(3650 * day), Short: Duration(30 * day)},
 		Ingest:    Ingest{Unknown: "accept", MaxEvent: 1 << 20, MaxBatch: 16 << 20},
 		Traces:    Traces{Sample: 1, ServiceName: "tocsin"},
+		Flows:     Flows{MaxSteps: 100_000, MaxTime: Duration(time.Minute)},
 		Agents:    Agents{SilentAfter: Duration(5 * time.Minute)},
 	}
 }
@@ -337,6 +342,7 @@ func (c *Config) Validate() []error {
 	problems = append(problems, c.Egress.Validate()...)
 	problems = append(problems, c.TLS.validate()...)
 	problems = append(problems, c.Forward.Validate()...)
+	problems = append(problems, c.Flows.Validate()...)
 	if time.Duration(c.Agents.SilentAfter) < time.Minute {
 		bad("agents.silent_after: %s is too short: at least 1m, since agents report every 20s", c.Agents.SilentAfter)
 	}
