@@ -64,7 +64,7 @@ func init() {
 		},
 	}}})
 	register(Family{Kind: event.KindHost, Producer: "database", Entries: []Entry{{
-		Type: "db_root_rotated", Severity: event.Notice, Waits: "the database source",
+		Type: "db_root_rotated", Severity: event.Notice, Wired: true,
 		Description: "A database's root password was changed.",
 		Fires:       "When the credentials of a MariaDB or PostgreSQL superuser change; the password is never read.",
 		Message:     "{data.engine|database} account {data.account} has a new password",
@@ -73,7 +73,9 @@ func init() {
 			req("engine", String, "mariadb or postgresql."),
 			opt("account", String, "The account."),
 			opt("host", String, "Host part of the account, or the server."),
-			opt("changed_at", Timestamp, "When it was noticed."),
+			opt("changed_at", Timestamp, "When it was changed, where the server knows it; else when it was noticed."),
+			opt("method", String, "How the account proves itself now, such as mysql_native_password or scram-sha-256."),
+			opt("server", String, "Which server: its socket or address, or the file that names it."),
 		},
 	}}})
 }

@@ -186,7 +186,7 @@ func (a *aide) look(ctx context.Context, env *Env, now time.Time) error {
 }
 
 // errUnfinished says that a report is still being written.
-var errUnfinished = errors.New("the report is not finished") //nolint:gochecknoglobals // a constant
+var errUnfinished = errors.New("the report is not finished")
 
 // report reads the report in a file, if it is new.
 func (a *aide) report(ctx context.Context, env *Env, file string, now time.Time) error {
@@ -195,7 +195,7 @@ func (a *aide) report(ctx context.Context, env *Env, file string, now time.Time)
 		if errors.Is(err, fs.ErrPermission) {
 			return err
 		}
-		return nil //nolint:nilerr // removed since
+		return nil // removed since
 	}
 	mark := markOf(info)
 	if a.seen[file] == mark {
@@ -246,10 +246,10 @@ func (a *aide) judge(ctx context.Context, env *Env, content []byte, file string,
 		return err
 	}
 	sum := sha256.Sum256(content)
-	print := hex.EncodeToString(sum[:16])
+	hash := hex.EncodeToString(sum[:16])
 	key := "report." + cmp.Or(file, "command")
 	told, err := env.Memory.Load(ctx, key)
-	if err != nil || told == print {
+	if err != nil || told == hash {
 		return err
 	}
 	paths, count, excluded := a.paths(r)
@@ -264,7 +264,7 @@ func (a *aide) judge(ctx context.Context, env *Env, content []byte, file string,
 		if code != nil {
 			data["exit_status"] = *code
 		}
-		one := finding{producer: "aide", t: "aide_diff", severity: event.Warn, subject: "host/" + env.Host, id: madeID("aide_diff", env.Host, file, print), data: data}
+		one := finding{producer: "aide", t: "aide_diff", severity: event.Warn, subject: "host/" + env.Host, id: madeID("aide_diff", env.Host, file, hash), data: data}
 		if at, err := time.Parse("2006-01-02 15:04:05 -0700", r.Start); err == nil {
 			one.at = at
 		}
@@ -272,7 +272,7 @@ func (a *aide) judge(ctx context.Context, env *Env, content []byte, file string,
 			return err
 		}
 	}
-	return env.Memory.Store(ctx, key, print)
+	return env.Memory.Store(ctx, key, hash)
 }
 
 // readReport reads a report in JSON. Errors are of class event.ErrInvalid.
@@ -361,14 +361,11 @@ func (a *aide) scans(ctx context.Context, env *Env) error {
 		if err := remember(ctx, env, "scanned", time.Now()); err != nil { // also one that is broken off: a scan is heavy
 			return err
 		}
-		err := a.scan(ctx, env)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil && !errors.Is(err, event.ErrInvalid) {
+		if err := a.scan(ctx, env); err == nil || errors.Is(err, event.ErrInvalid) {
+			env.Problem(err)
+		} else if ctx.Err() == nil {
 			return err
 		}
-		env.Problem(err)
 	}
 }
 

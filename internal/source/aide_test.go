@@ -25,7 +25,7 @@ func TestAideReports(t *testing.T) {
 	s := newStage()
 	problem := s.problems()
 	now := time.Now()
-	look := func(fresh bool) *aide {
+	look := func(fresh bool) {
 		t.Helper()
 		a := opens(t, "aide_diff", "{paths: ["+dir+"/*.json], exclude: []}").source.(*aide)
 		at := now
@@ -35,7 +35,6 @@ func TestAideReports(t *testing.T) {
 		if err := a.look(t.Context(), &s.Env, at); err != nil {
 			t.Fatal(err)
 		}
-		return a
 	}
 	write := func(text string) {
 		t.Helper()
