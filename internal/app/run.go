@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -57,6 +58,7 @@ func (a *App) Run(ctx context.Context, started func()) error {
 		part("http", func(context.Context) error { return serve(a.http, a.secure.listen(a.tcp)) })
 		part("socket", func(context.Context) error { return serve(a.http, a.socket) })
 		part("watchdog", func(ctx context.Context) error { return a.manager.watch(ctx, a.touch) })
+		part("memory", giveBack)
 		a.sources.start(parts)
 		a.manager.ready(a.Address())
 		if started != nil {
@@ -79,6 +81,19 @@ func (a *App) Run(ctx context.Context, started func()) error {
 	}
 	return errors.Join(err, a.close())
 }
+
+// giveBack returns to the kernel what start-up alone needed, such as the memory of
+// password hashes, which an idle server would keep for minutes.
+func giveBack(ctx context.Context) error {
+	select {
+	case <-time.After(startUp):
+		debug.FreeOSMemory()
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+const startUp = 5 * time.Second
 
 func (a *App) refreshGeo(ctx context.Context) error {
 	tick := time.NewTicker(geo.RefreshEvery)
