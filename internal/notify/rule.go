@@ -282,6 +282,18 @@ func (n *Notify) GetRule(ctx context.Context, id state.ObjectID) (state.Record[R
 	return rules.Get(ctx, n.o.State.Reader(), id)
 }
 
+// FindRule returns the rule with a name, or an id.
+func (n *Notify) FindRule(ctx context.Context, name string) (state.Record[Rule], error) {
+	r, err := rules.Find(ctx, n.o.State.Reader(), "name", strings.ToLower(name))
+	if !errors.Is(err, event.ErrNotFound) {
+		return r, err
+	}
+	if id, notID := state.ParseID(name); notID == nil {
+		return rules.Get(ctx, n.o.State.Reader(), id)
+	}
+	return r, event.NotFoundf("there is no rule %q", name)
+}
+
 // CreateRule stores a rule. Errors name the field.
 func (n *Notify) CreateRule(ctx context.Context, by state.Cause, r Rule) (made state.Record[Rule], err error) {
 	err = n.o.State.Write(ctx, by, func(tx *state.Tx) error {

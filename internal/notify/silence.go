@@ -101,6 +101,41 @@ func (n *Notify) CreateSilence(ctx context.Context, by state.Cause, s Silence) (
 	return made, err
 }
 
+// Prolong stores a silence that begins now. Where the same author has one already
+// for the same filter and rules, that one lasts until the later of both ends: asked
+// for twice, it is there once.
+func (n *Notify) Prolong(ctx context.Context, by state.Cause, s Silence) (r state.Record[Silence], err error) {
+	now := time.Now().UTC()
+	s.StartsAt, s.CreatedBy = now, by.AuthName
+	if err := n.checkSilence(&s, now); err != nil {
+		return r, err
+	}
+	same := func(o *Silence) bool {
+		return o.CreatedBy == s.CreatedBy && o.Filter == s.Filter && slices.Equal(o.Rules, s.Rules) && o.ExpiresAt.After(now) && !o.StartsAt.After(now)
+	}
+	err = n.o.State.Write(ctx, by, func(tx *state.Tx) error {
+		var known state.ObjectID
+		if err := eachOf(ctx, tx, &silences, func(o state.Record[Silence]) error {
+			if same(&o.Value) {
+				known = o.ID
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+		if known == 0 {
+			r, err = silences.Insert(tx, s)
+			return err
+		}
+		r, err = silences.Update(tx, known, state.AnyVersion, func(o *Silence) error {
+			o.ExpiresAt = later(o.ExpiresAt, s.ExpiresAt)
+			return nil
+		})
+		return err
+	})
+	return r, err
+}
+
 // UpdateSilence changes a silence.
 func (n *Notify) UpdateSilence(ctx context.Context, by state.Cause, id state.ObjectID, version int64, change func(*Silence) error) (r state.Record[Silence], err error) {
 	err = n.o.State.Write(ctx, by, func(tx *state.Tx) error {

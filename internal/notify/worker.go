@@ -315,7 +315,10 @@ func (w *worker) attempt(ctx context.Context, d *Delivery) (answer transport.Ans
 // outgoing is the message that a row of the ledger stands for.
 func (w *worker) outgoing(ctx context.Context, d *Delivery, told *event.Event) (*transport.Message, error) {
 	n := w.s.n
-	ruleName, err := w.texts.rule(ctx, d.Rule)
+	ruleName, err := d.Details.Group, error(nil) // of what no rule has told
+	if d.Rule != 0 {
+		ruleName, err = w.texts.rule(ctx, d.Rule)
+	}
 	if err != nil {
 		return nil, event.Unavailablef("rule: %w", err)
 	}
@@ -325,6 +328,9 @@ func (w *worker) outgoing(ctx context.Context, d *Delivery, told *event.Event) (
 	}
 	m := n.message(&d.Details, told, words, d.Rule, ruleName)
 	m.Key, m.RuleID = d.Key, d.Rule.String()
+	if d.Details.Why == whyDirect && told == nil {
+		m.Event = n.directEvent(d)
+	}
 	if d.Recipient == 0 {
 		return &m, nil
 	}
@@ -336,6 +342,8 @@ func (w *worker) outgoing(ctx context.Context, d *Delivery, told *event.Event) (
 		return nil, event.Invalidf("the person is no longer active, or has no e-mail address any more")
 	}
 	m.Recipients = []transport.Recipient{who.recipient()}
-	m.Unsubscribe = n.unsubscribeURL(d.Rule, d.Recipient)
+	if d.Rule != 0 { // else there is nothing to unsubscribe from
+		m.Unsubscribe = n.unsubscribeURL(d.Rule, d.Recipient)
+	}
 	return &m, nil
 }

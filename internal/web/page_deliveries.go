@@ -224,6 +224,9 @@ func (s *Server) deliveryLine(ctx context.Context, names *names, d *notify.Deliv
 	if err != nil {
 		return row, err
 	}
+	if d.Rule == 0 {
+		name = cmp.Or(line(d.Details.Group), name)
+	}
 	if row.Rule = (link{Text: name}); there {
 		row.Rule.Href = "/rules/" + d.Rule.String()
 		if d.Sequence != 0 {

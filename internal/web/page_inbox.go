@@ -324,6 +324,9 @@ func newNames(s *Server) *names {
 
 // rule is the name of a rule, and whether it is still there.
 func (n *names) rule(ctx context.Context, id state.ObjectID) (name string, there bool, err error) {
+	if id == 0 {
+		return "a flow", false, nil // no rule has told it
+	}
 	if _, known := n.rules[id]; !known {
 		r, err := n.s.Notify.GetRule(ctx, id)
 		switch {
