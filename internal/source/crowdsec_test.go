@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,6 +23,7 @@ import (
 
 // lapi is a local API of CrowdSec.
 type lapi struct {
+	mu     sync.Mutex // guards all below
 	status int
 	answer string // in place of decisions
 	slow   time.Duration
@@ -33,6 +35,8 @@ type lapi struct {
 
 // ban adds n decisions.
 func (l *lapi) ban(n int, origin, scenario string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for range n {
 		l.ids++
 		l.next = append(l.next, fmt.Sprintf(`{"duration":"3h59m","id":%d,"origin":%q,"scenario":%q,"scope":"Ip","type":"ban","value":"192.0.2.%d"}`, l.ids, origin, scenario, l.ids%250))
@@ -41,14 +45,19 @@ func (l *lapi) ban(n int, origin, scenario string) {
 
 // RoundTrip answers as LAPI 1.4 does.
 func (l *lapi) RoundTrip(r *http.Request) (*http.Response, error) {
-	l.asked = append(l.asked, r.URL.RequestURI())
-	if l.slow > 0 {
+	l.mu.Lock()
+	slow := l.slow
+	l.mu.Unlock()
+	if slow > 0 {
 		select {
-		case <-time.After(l.slow):
+		case <-time.After(slow):
 		case <-r.Context().Done():
 			return nil, r.Context().Err()
 		}
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.asked = append(l.asked, r.URL.RequestURI())
 	w := httptest.NewRecorder()
 	switch {
 	case l.status != 0:
@@ -246,11 +255,26 @@ func TestCrowdsecFaults(t *testing.T) {
 		l := &lapi{}
 		c, r := crowdsecWith(t, l, nil), newRecorder(map[string]string{})
 		var problem error
-		r.Problem = func(err error) { problem = err }
+		var status Status
+		var lacks string
+		r.Problem = func(err error) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			problem = err
+		}
+		r.Status = func(s Status, text string) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			status, lacks = s, text
+		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- c.Run(ctx, &r.Env) }()
-		good := func() { l.status, l.answer, l.slow, l.key = 0, "", 0, "key-of-the-bouncer" }
+		good := func() {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.status, l.answer, l.slow, l.key = 0, "", 0, "key-of-the-bouncer"
+		}
 		for _, tt := range []struct {
 			name, says, lacks string
 			breaks            func()
@@ -266,28 +290,34 @@ func TestCrowdsecFaults(t *testing.T) {
 			{"redirect", "302", "url", func() { l.status = 302 }},
 			{"slow", "deadline", "url", func() { l.slow = time.Hour }},
 		} {
+			l.mu.Lock()
 			tt.breaks()
+			l.mu.Unlock()
 			time.Sleep(30 * time.Second)
 			synctest.Wait()
-			if r.status != Unavailable || !strings.Contains(r.lacks, tt.lacks) || problem == nil || !strings.Contains(problem.Error(), tt.says) || strings.Contains(problem.Error()+r.lacks, "key-of") {
-				t.Errorf("%s: %s %q, %v", tt.name, r.status, r.lacks, problem)
+			l.mu.Lock()
+			if status != Unavailable || !strings.Contains(lacks, tt.lacks) || problem == nil || !strings.Contains(problem.Error(), tt.says) || strings.Contains(problem.Error()+lacks, "key-of") {
+				t.Errorf("%s: %s %q, %v", tt.name, status, lacks, problem)
 			}
+			l.mu.Unlock()
 			good()
 			time.Sleep(30 * time.Second)
 			synctest.Wait()
-			if r.status != Running || r.lacks != "" || problem != nil {
-				t.Errorf("after %s: %s %q, %v", tt.name, r.status, r.lacks, problem)
+			l.mu.Lock()
+			if status != Running || lacks != "" || problem != nil {
+				t.Errorf("after %s: %s %q, %v", tt.name, status, lacks, problem)
 			}
+			l.mu.Unlock()
 		}
 		l.ban(60, "crowdsec", "s")
 		time.Sleep(20 * time.Second)
 		synctest.Wait()
-		if n := len(r.told(t)); n != 1 {
-			t.Errorf("%d events after all that", n)
-		}
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
+		}
+		if n := len(r.told(t)); n != 1 {
+			t.Errorf("%d events after all that", n)
 		}
 	})
 }

@@ -99,13 +99,9 @@ func (q *quarantine) Run(ctx context.Context, env *Env) error {
 	if len(q.Logs) == 0 {
 		return idle(ctx, env, "no mail log to read: name it in sources.mail_quarantined.logs")
 	}
-	text, err := env.Memory.Load(ctx, "state")
+	place, err := q.load(ctx, env)
 	if err != nil {
 		return err
-	}
-	q.state, q.notes, q.told, q.seen = quarantineState{}, fifoMap[string]{most: mostNoted}, fifoMap[time.Time]{most: mostNoted}, 0
-	if json.Unmarshal([]byte(text), &q.state) != nil {
-		q.state = quarantineState{}
 	}
 	f := newFlood(floodWindow, mailBurst)
 	if err := f.load(ctx, env); err != nil {
@@ -116,13 +112,28 @@ func (q *quarantine) Run(ctx context.Context, env *Env) error {
 		func(ctx context.Context) error { return q.wait(ctx, env, f) },
 		func(ctx context.Context) error {
 			o := tail.Options{Patterns: q.Logs, Present: func(files int, err error) { mailLogStatus(env, "mail_quarantined", q.Logs, files, err) }}
-			return tail.Run(ctx, o, q.state.Place, func(ctx context.Context, lines []tail.Line, place string) error {
+			return tail.Run(ctx, o, place, func(ctx context.Context, lines []tail.Line, place string) error {
 				return q.give(ctx, env, f, lines, place)
 			})
 		})
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return firstError(err, q.save(context.WithoutCancel(ctx), env, true))
+}
+
+// load takes up where an earlier run has stopped. What can't be read is forgotten.
+func (q *quarantine) load(ctx context.Context, env *Env) (place string, err error) {
+	text, err := env.Memory.Load(ctx, "state")
+	if err != nil {
+		return "", err
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.state, q.notes, q.told, q.seen = quarantineState{}, fifoMap[string]{most: mostNoted}, fifoMap[time.Time]{most: mostNoted}, 0
+	if json.Unmarshal([]byte(text), &q.state) != nil {
+		q.state = quarantineState{}
+	}
+	return q.state.Place, nil
 }
 
 // give reads lines of the log.

@@ -43,7 +43,7 @@ func (q *quarantine) postqueue(ctx context.Context, ids []string) (map[string]qu
 		program, err = exec.LookPath("/usr/sbin/postqueue")
 	}
 	if err != nil {
-		return nil, nil //nolint:nilerr // see above
+		return nil, nil
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, queuePatience, errors.New("postqueue takes too long"))
 	defer cancel()

@@ -15,7 +15,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/tocsin-events/tocsin/internal/config"
 	"github.com/tocsin-events/tocsin/internal/event"
 )
 
@@ -34,6 +33,7 @@ type mailbench struct {
 }
 
 func newMailbench(t *testing.T) *mailbench {
+	t.Helper()
 	return &mailbench{t: t, path: filepath.Join(t.TempDir(), "mail.log"), stored: map[string]string{}}
 }
 
@@ -262,9 +262,9 @@ func stamp(daemon string) string {
 	return time.Now().Format("Jan _2 15:04:05") + " mx postfix/" + daemon + "[7]: "
 }
 
-func quarantineOn(b *mailbench, grace time.Duration) *quarantine {
+func quarantineOn(b *mailbench) *quarantine {
 	b.t.Helper()
-	s, err := newQuarantine(quarantineOptions{Enabled: true, Logs: []string{b.path}, Grace: config.Duration(grace)})
+	s, err := newQuarantine(quarantineOptions{Enabled: true, Logs: []string{b.path}})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -275,7 +275,7 @@ func quarantineOn(b *mailbench, grace time.Duration) *quarantine {
 // a rotation; one that rspamd has told is not told again.
 func TestQuarantine(t *testing.T) {
 	b := newMailbench(t)
-	q := quarantineOn(b, 0)
+	q := quarantineOn(b)
 	q.queue = func(_ context.Context, ids []string) (map[string]queued, error) {
 		if slices.Contains(ids, "0F2FD9D86EA") {
 			return map[string]queued{"0F2FD9D86EA": {"a@tocsin.test", []string{"b@tocsin.test", "c@tocsin.test"}, 428}}, nil
@@ -313,7 +313,7 @@ func TestQuarantine(t *testing.T) {
 	}
 	events[0].Time = time.Now()
 	b.add(events...)
-	b.running(quarantineOn(b, 0), func() {
+	b.running(quarantineOn(b), func() {
 		b.write(hold("3F2FD9D86EA"), stamp("postsuper")+"4F2FD9D86EA: placed on hold")
 		b.until("the others", func() bool { return len(b.told("mail_quarantined")) >= 5 })
 	})
@@ -328,7 +328,7 @@ func TestQuarantine(t *testing.T) {
 	}
 	// Killed before its place was stored, it reads lines again, and tells nothing again.
 	b.stored["state"], b.stored["flood"] = before, ""
-	q = quarantineOn(b, 0)
+	q = quarantineOn(b)
 	b.running(q, func() {
 		b.until("all is read again", func() bool { return q.through(t) })
 	})
@@ -357,7 +357,7 @@ func TestQuarantineFlood(t *testing.T) {
 	for n := range 10_000 {
 		lines = append(lines, stamp("cleanup")+fmt.Sprintf("%011X: hold: header Subject: x from a[192.0.2.1]; from=<a@t> to=<b@t> proto=ESMTP helo=<h>", 0xF0000000+n))
 	}
-	q := quarantineOn(b, 0)
+	q := quarantineOn(b)
 	b.running(q, func() {
 		b.until("running", b.is(Running))
 		b.write(lines...)
@@ -395,7 +395,7 @@ func TestPostqueueFaults(t *testing.T) {
 	dir := t.TempDir()
 	script := func(name, text string) string {
 		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte("#!/bin/sh\n"+text+"\n"), 0o700); err != nil { //nolint:gosec // it is to be run
+		if err := os.WriteFile(path, []byte("#!/bin/sh\n"+text+"\n"), 0o700); err != nil {
 			t.Fatal(err)
 		}
 		return path

@@ -90,22 +90,15 @@ func newThrottle(o throttleOptions) (Source, error) {
 
 // Run implements Source.
 func (t *throttle) Run(ctx context.Context, env *Env) error {
-	text, err := env.Memory.Load(ctx, "state")
+	place, err := t.load(ctx, env)
 	if err != nil {
 		return err
-	}
-	t.state = throttleState{}
-	if json.Unmarshal([]byte(text), &t.state) != nil {
-		t.state = throttleState{}
-	}
-	if t.state.Senders == nil {
-		t.state.Senders = map[string]*throttled{}
 	}
 	parts := []func(context.Context) error{func(ctx context.Context) error { return t.others(ctx, env) }}
 	if len(t.Logs) > 0 {
 		parts = append(parts, func(ctx context.Context) error {
 			o := tail.Options{Patterns: t.Logs, Present: func(files int, err error) { mailLogStatus(env, "mail_throttle_suspended", t.Logs, files, err) }}
-			return tail.Run(ctx, o, t.state.Place, func(ctx context.Context, lines []tail.Line, place string) error {
+			return tail.Run(ctx, o, place, func(ctx context.Context, lines []tail.Line, place string) error {
 				return t.give(ctx, env, lines, place)
 			})
 		})
@@ -114,6 +107,24 @@ func (t *throttle) Run(ctx context.Context, env *Env) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return firstError(err, t.save(context.WithoutCancel(ctx), env, true))
+}
+
+// load takes up where an earlier run has stopped. What can't be read is forgotten.
+func (t *throttle) load(ctx context.Context, env *Env) (place string, err error) {
+	text, err := env.Memory.Load(ctx, "state")
+	if err != nil {
+		return "", err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.state = throttleState{}
+	if json.Unmarshal([]byte(text), &t.state) != nil {
+		t.state = throttleState{}
+	}
+	if t.state.Senders == nil {
+		t.state.Senders = map[string]*throttled{}
+	}
+	return t.state.Place, nil
 }
 
 // give reads lines of the log.
@@ -179,7 +190,7 @@ func (t *throttle) readJournal(ctx context.Context, env *Env) error {
 			Address string `json:"remoteIp"`
 		}
 		if json.Unmarshal(e.Data, &d) != nil {
-			return nil // of another form: events of these names may come from anybody
+			return nil //nolint:nilerr // of another form: events of these names may come from anybody
 		}
 		mta, _, _ := strings.Cut(string(e.Type), ".")
 		if mta == "stalwart" {

@@ -3,6 +3,7 @@ package source
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -98,14 +99,21 @@ func TestThrottleWindow(t *testing.T) {
 		at   time.Duration
 		want bool
 	}{
-		{0, false}, {30 * time.Minute, false}, {61 * time.Minute, false}, // the first is out of the window
+		{0, false},
+		{30 * time.Minute, false},
+		{61 * time.Minute, false}, // the first is out of the window
 		{62 * time.Minute, true},
-		{63 * time.Minute, false}, {64 * time.Minute, false}, {65 * time.Minute, false}, {180 * time.Minute, false}, // suspended
-		{182 * time.Minute, false}, {183 * time.Minute, false}, {184 * time.Minute, true},
+		{63 * time.Minute, false},
+		{64 * time.Minute, false},
+		{65 * time.Minute, false},
+		{180 * time.Minute, false}, // suspended
+		{182 * time.Minute, false},
+		{183 * time.Minute, false},
+		{184 * time.Minute, true},
 	}
 	for n, s := range steps {
 		at := base.Add(s.at)
-		if err := x.hit(t.Context(), &r.Env, hit{"postfix", "192.0.2.1", "Connection rate", at, fmt.Sprint(n)}); err != nil {
+		if err := x.hit(t.Context(), &r.Env, hit{"postfix", "192.0.2.1", "Connection rate", at, strconv.Itoa(n)}); err != nil {
 			t.Fatal(err)
 		}
 		var want []string
@@ -159,7 +167,7 @@ func TestThrottle(t *testing.T) {
 	again := func() {
 		b.running(throttleOn(b, nil), func() {
 			b.until("three", func() bool { return len(told()) == 3 })
-			b.until("the rest", func() bool { return b.tries >= 3 })
+			b.until("the rest", func() bool { return b.tried() >= 3 })
 		})
 	}
 	b.write(hits("192.0.2.1"), hits("192.0.2.2"), hits("192.0.2.1"))
@@ -192,7 +200,7 @@ func TestThrottleBounded(t *testing.T) {
 		if n%2000 == 0 {
 			sender = "loud"
 		}
-		if err := x.hit(t.Context(), &r.Env, hit{"rspamd", sender, "", base.Add(time.Duration(n) * 100 * time.Microsecond), fmt.Sprint(n)}); err != nil {
+		if err := x.hit(t.Context(), &r.Env, hit{"rspamd", sender, "", base.Add(time.Duration(n) * 100 * time.Microsecond), strconv.Itoa(n)}); err != nil {
 			t.Fatal(err)
 		}
 	}
