@@ -107,3 +107,18 @@ func (e *Event) EachText(do func(value *string)) {
 		do(textAttributes[i].field(e))
 	}
 }
+
+// SetExtension sets an extension attribute and keeps them sorted by name. The list
+// is copied: events that share one do not see it.
+func (e *Event) SetExtension(name string, value any) {
+	at := 0
+	for at < len(e.Extensions) && e.Extensions[at].Name < name {
+		at++
+	}
+	rest := e.Extensions[at:]
+	if len(rest) > 0 && rest[0].Name == name {
+		rest = rest[1:]
+	}
+	all := make([]Attribute, 0, len(e.Extensions)+1)
+	e.Extensions = append(append(append(all, e.Extensions[:at]...), Attribute{Name: name, Value: value}), rest...)
+}

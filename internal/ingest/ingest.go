@@ -267,7 +267,7 @@ func (i *Ingest) stamp(e *event.Event) {
 	}
 	for _, label := range labels {
 		if _, has := e.Extension(label.Name); !has {
-			setExtension(e, label.Name, label.Value)
+			e.SetExtension(label.Name, label.Value)
 		}
 	}
 }
@@ -311,26 +311,10 @@ func (i *Ingest) classify(e *event.Event, from *Sender) error {
 		}
 		return &refusal{reason, event.Invalidf("%w; add or mend the type in the catalog, or set ingest.unknown to accept", misfit)}
 	case QuarantineUnknown:
-		setExtension(e, QuarantineAttribute, true)
+		e.SetExtension(QuarantineAttribute, true)
 	}
 	if !misfit.Unknown || policy == QuarantineUnknown {
-		setExtension(e, MisfitAttribute, misfit.Error())
+		e.SetExtension(MisfitAttribute, misfit.Error())
 	}
 	return nil
-}
-
-// setExtension sets an extension attribute and keeps them sorted by name.
-func setExtension(e *event.Event, name string, value any) {
-	at := 0
-	for at < len(e.Extensions) && e.Extensions[at].Name < name {
-		at++
-	}
-	a := event.Attribute{Name: name, Value: value}
-	if at < len(e.Extensions) && e.Extensions[at].Name == name {
-		e.Extensions[at] = a
-		return
-	}
-	all := make([]event.Attribute, 0, len(e.Extensions)+1)
-	all = append(append(append(all, e.Extensions[:at]...), a), e.Extensions[at:]...)
-	e.Extensions = all
 }

@@ -1,0 +1,272 @@
+package flow
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tocsin-events/tocsin/internal/event"
+	"github.com/tocsin-events/tocsin/internal/flow/jq"
+	"github.com/tocsin-events/tocsin/internal/flow/program"
+	"github.com/tocsin-events/tocsin/internal/journal/segment"
+	"github.com/tocsin-events/tocsin/internal/state"
+)
+
+// listening is a run that waits for events.
+type listening struct {
+	run   RunID
+	key   string
+	since event.Seq // events up to it do not count
+	l     *program.Listen
+}
+
+// hearing is what an event, or several, have come to for a run that listens.
+type hearing struct {
+	*listening
+
+	done bool
+}
+
+// waits are all runs that wait for events, by the types for which they do.
+type waits struct {
+	mu     sync.Mutex // guards all but at
+	byType map[string][]*listening
+	any    []*listening
+	fresh  []*listening // begun since the dispatcher looked: events may lie behind it
+	byRun  map[RunID][]*listening
+
+	at event.Seq // how far the dispatcher is; belongs to it
+}
+
+func newWaits() *waits {
+	return &waits{byType: map[string][]*listening{}, byRun: map[RunID][]*listening{}}
+}
+
+// open reads them anew.
+func (w *waits) open(ctx context.Context, q state.Querier) error {
+	found, err := q.QueryContext(ctx, `SELECT run, effect, since, doc FROM run_listens`)
+	if err != nil {
+		return fmt.Errorf("read what is waited for: %w", err)
+	}
+	defer found.Close()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.byType, w.byRun, w.any, w.fresh, w.at = map[string][]*listening{}, map[RunID][]*listening{}, nil, nil, 0
+	for found.Next() {
+		var one listening
+		var since int64
+		var doc string
+		if err := found.Scan(&one.run, &one.key, &since, &doc); err != nil {
+			return fmt.Errorf("read what is waited for: %w", err)
+		}
+		if one.l, err = program.ReadListen([]byte(doc)); err != nil {
+			return fmt.Errorf("run %s: %w", one.run, err)
+		}
+		one.since = event.Seq(since)
+		w.put(&one)
+	}
+	return wrap("read what is waited for", found.Err())
+}
+
+// add begins to listen, when that is on disk.
+func (w *waits) add(all []*listening) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, one := range all {
+		w.put(one)
+		w.fresh = append(w.fresh, one)
+	}
+}
+
+func (w *waits) put(one *listening) {
+	w.byRun[one.run] = append(w.byRun[one.run], one)
+	types := one.l.Types()
+	if types == nil {
+		w.any = append(w.any, one)
+		return
+	}
+	for _, t := range types {
+		w.byType[t] = append(w.byType[t], one)
+	}
+}
+
+// drop ends one, or with an empty key all of a run.
+func (w *waits) drop(run RunID, key string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var gone []*listening
+	w.byRun[run] = slices.DeleteFunc(w.byRun[run], func(one *listening) bool {
+		if key == "" || one.key == key {
+			gone = append(gone, one)
+			return true
+		}
+		return false
+	})
+	if len(w.byRun[run]) == 0 {
+		delete(w.byRun, run)
+	}
+	is := func(one *listening) bool { return slices.Contains(gone, one) }
+	for _, one := range gone {
+		for _, t := range one.l.Types() {
+			if w.byType[t] = slices.DeleteFunc(w.byType[t], is); len(w.byType[t]) == 0 {
+				delete(w.byType, t)
+			}
+		}
+	}
+	w.any = slices.DeleteFunc(w.any, is)
+	w.fresh = slices.DeleteFunc(w.fresh, is)
+}
+
+// late reports whether somebody has begun to listen since the dispatcher looked.
+func (w *waits) late() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.fresh) > 0
+}
+
+// of are those that an event may matter to.
+func (w *waits) of(t event.Type) []*listening {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Concat(w.byType[string(t)], w.any)
+}
+
+// offer shows an event to all that listen.
+func (w *waits) offer(ev *event.Event) []hearing {
+	all := w.of(ev.Type)
+	if len(all) == 0 {
+		return nil
+	}
+	value, err := jq.Decode(ev.AppendJSON(nil))
+	if err != nil {
+		return nil // it was recorded, so it is JSON
+	}
+	var heard []hearing
+	for _, one := range all {
+		if h, ok := one.hear(value, ev.Sequence); ok {
+			heard = append(heard, h)
+		}
+	}
+	return heard
+}
+
+// hear shows one event. What it has heard is enough at most once: after that it is
+// dropped when that is on disk, and until then hears no more.
+func (one *listening) hear(value any, seq event.Seq) (hearing, bool) {
+	if seq <= one.since {
+		return hearing{}, false
+	}
+	object, ok := value.(map[string]any)
+	if !ok {
+		return hearing{}, false
+	}
+	one.since = seq
+	changed, done := one.l.Offer(object)
+	if done {
+		one.since = ^event.Seq(0)
+	}
+	return hearing{one, done}, changed
+}
+
+// save writes what was heard.
+func (h *hearing) save(tx *state.Tx, now time.Time) error {
+	if !h.done {
+		doc, err := json.Marshal(h.l)
+		if err != nil {
+			return fmt.Errorf("what run %s has heard: %w", h.run, err)
+		}
+		_, err = tx.ExecContext(tx.Context(), `UPDATE run_listens SET since = $3, doc = $4 WHERE run = $1 AND effect = $2`, h.run, h.key, int64(h.since), string(doc))
+		return wrap("save what was heard", err)
+	}
+	a := h.l.Answer(now)
+	if err := putAnswer(tx, h.run, h.key, &a); err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(tx.Context(), `DELETE FROM run_listens WHERE run = $1 AND effect = $2`, h.run, h.key); err != nil {
+		return fmt.Errorf("end a listen: %w", err)
+	}
+	return wake(tx, h.run, now)
+}
+
+// wake makes a waiting run be looked at.
+func wake(tx *state.Tx, run RunID, now time.Time) error {
+	_, err := tx.ExecContext(tx.Context(), `UPDATE runs SET due = $2 WHERE id = $1 AND state = 'waiting'`, run, now.UnixNano())
+	return wrap("wake run "+string(run), err)
+}
+
+// catchUpBatch is how many events are read again at once.
+const catchUpBatch = 500
+
+// catchUp shows those that have begun to listen the events that the dispatcher had
+// seen already: between the moment at which they began and now.
+func (b *batch) catchUp(ctx context.Context) error {
+	w := b.d.e.waits
+	w.mu.Lock()
+	fresh := w.fresh
+	w.fresh = nil
+	w.mu.Unlock()
+	for _, one := range fresh {
+		for one.since < w.at {
+			hits, err := b.d.e.o.Journal.After(ctx, one.since, catchUpBatch)
+			if err != nil && len(hits) == 0 {
+				return err
+			}
+			if len(hits) == 0 || hits[0].Seq > w.at {
+				break
+			}
+			if b.again(one, hits, w.at) {
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// again shows a run events that lie behind; true when it has heard enough.
+func (b *batch) again(one *listening, hits []segment.Hit, until event.Seq) bool {
+	for i := range hits {
+		if hits[i].Seq > until {
+			return true
+		}
+		ev, err := event.DecodeStored(hits[i].Body)
+		if err != nil {
+			continue
+		}
+		ev.Sequence, ev.RecordedTime = hits[i].Seq, time.Unix(0, hits[i].Recorded).UTC()
+		value, err := jq.Decode(ev.AppendJSON(nil))
+		if err != nil {
+			continue
+		}
+		if h, changed := one.hear(value, ev.Sequence); changed {
+			b.heard = append(b.heard, h)
+			if h.done {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func decodeAnswer(doc string) (program.Answer, error) {
+	var a program.Answer
+	var raw struct {
+		Output json.RawMessage `json:"output"`
+		Err    *program.Error  `json:"error"`
+		At     time.Time       `json:"at"`
+	}
+	if err := json.Unmarshal([]byte(doc), &raw); err != nil {
+		return a, err
+	}
+	a.Err, a.At = raw.Err, raw.At
+	if raw.Output != nil {
+		value, err := jq.Decode(raw.Output)
+		if err != nil {
+			return a, err
+		}
+		a.Output = value
+	}
+	return a, nil
+}
