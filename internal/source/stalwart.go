@@ -21,8 +21,8 @@ import (
 // becomes stalwart. and Stalwart's own name: stalwart.security.ip-blocked.
 // Ids are made of the content: Stalwart gives an event another id when it sends
 // it again. Alike events of one batch are told apart by their order.
-// Leaves out: mail_throttle_suspended. Stalwart says that a limit was hit, not
-// that a sender is suspended.
+// Leaves out: mail_throttle_suspended. Stalwart says that a limit was hit; the
+// source of that name reads it here, and counts by sender.
 // Reference: stalw.art/docs/telemetry/webhooks, stalw.art/docs/api/webhooks.
 func init() {
 	registerPush("stalwart", "Webhooks of the mail server Stalwart.", stalwartOptions{Enabled: true}, newStalwart)
