@@ -100,6 +100,7 @@ type Engine struct {
 	writes   *writes
 	queue    *queue
 	waits    *waits
+	apis     apiCache // documents of call: openapi
 
 	mu      sync.Mutex // guards all below
 	active  *index     // what the triggers are; replaced as a whole
