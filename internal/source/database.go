@@ -137,10 +137,15 @@ func (d *database) look(ctx context.Context, env *Env) error {
 		}
 		answered++
 	}
-	if ctx.Err() != nil {
-		return nil
+	if ctx.Err() == nil {
+		d.show(env, answered, lacks, errors.Join(problems...))
 	}
-	env.Problem(errors.Join(problems...))
+	return nil
+}
+
+// show shows how many servers have answered, and what the others lack.
+func (d *database) show(env *Env, answered int, lacks string, problem error) {
+	env.Problem(problem)
 	switch {
 	case answered > 0:
 		env.Status(Running, lacks)
@@ -149,7 +154,6 @@ func (d *database) look(ctx context.Context, env *Env) error {
 	default:
 		env.Status(Idle, "no MariaDB and no PostgreSQL was found: name them in sources.db_root_rotated")
 	}
-	return nil
 }
 
 // askError says that a server could not be asked.
