@@ -69,14 +69,26 @@ func startOn(t *testing.T, data string, lines ...string) *server {
 // no data race.
 func boot(t *testing.T, data string, lines ...string) *server {
 	t.Helper()
+	return bootAs(t, program, nil, data, lines...)
+}
+
+// bootAs is boot of a program as another user; nil for this one.
+func bootAs(t *testing.T, program string, as *syscall.Credential, data string, lines ...string) *server {
+	t.Helper()
 	s := &server{t: t, data: data, log: &buffer{}, ended: make(chan struct{})}
 	file := filepath.Join(data, "test.yaml")
 	if err := os.WriteFile(file, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if as != nil {
+		if err := os.Chown(file, int(as.Uid), int(as.Gid)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	s.cmd = exec.Command(program, "serve", "--data", data, "--listen", "127.0.0.1:0", "--config", file)
 	s.cmd.Env = environ("TOCSIN_ADMIN_PASSWORD=" + password)
 	s.cmd.Stderr = s.log
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as}
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -153,25 +153,48 @@ func (j *journalctl) ready() error {
 	}
 	denied := ""
 	for _, folder := range folders {
-		direct, _ := filepath.Glob(filepath.Join(folder, "*.journal"))
-		below, _ := filepath.Glob(filepath.Join(folder, "*", "*.journal"))
-		for _, file := range append(direct, below...) {
-			f, err := os.Open(file)
-			if err == nil {
-				_ = f.Close() // nothing was written
-				if strings.HasPrefix(filepath.Base(file), "system") {
-					return nil
-				}
+		below, _ := os.ReadDir(folder)
+		dirs := []string{folder}
+		for _, e := range below {
+			if e.IsDir() {
+				dirs = append(dirs, filepath.Join(folder, e.Name()))
 			}
-			if errors.Is(err, fs.ErrPermission) {
-				denied = file
+		}
+		for _, dir := range dirs {
+			readable, closed := systemJournal(dir)
+			if readable {
+				return nil
 			}
+			denied = cmp.Or(denied, closed)
 		}
 	}
 	if denied != "" {
 		return &absentError{"no permission to read " + denied + ": add the server's user to the group systemd-journal, as docs/privileges.md says"}
 	}
 	return &absentError{"there is no journal in " + strings.Join(folders, " or ") + ": is systemd-journald running?"}
+}
+
+// systemJournal tells whether a folder has a journal of the system that may be
+// read, and else what is closed.
+func systemJournal(dir string) (readable bool, closed string) {
+	files, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrPermission) {
+		return false, dir
+	}
+	for _, e := range files {
+		if !strings.HasPrefix(e.Name(), "system") || !strings.HasSuffix(e.Name(), ".journal") {
+			continue
+		}
+		f, err := os.Open(filepath.Join(dir, e.Name()))
+		if err == nil {
+			_ = f.Close() // nothing was written
+			return true, ""
+		}
+		if errors.Is(err, fs.ErrPermission) {
+			closed = filepath.Join(dir, e.Name())
+		}
+	}
+	return false, closed
 }
 
 func (j *journalctl) command(ctx context.Context, args ...string) *exec.Cmd {
