@@ -56,3 +56,37 @@ func TestHostExecAndFolder(t *testing.T) {
 		t.Error("a file that was taken is still there")
 	}
 }
+
+// What docs/custom-source.md shows for those without Go does what the page says.
+func TestHostCustomSource(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile(filepath.Join(root, "docs", "custom-source.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	block := func(name string) string {
+		_, text, found := strings.Cut(string(page), "```"+name+"\n")
+		text, _, whole := strings.Cut(text, "```\n")
+		if !found || !whole {
+			t.Fatalf("the page has no block %s", name)
+		}
+		return strings.NewReplacer("/usr/local/bin", dir+"/bin", "/srv/events", dir+"/events").Replace(text)
+	}
+	for _, d := range []string{"bin", "events"} {
+		if err := os.Mkdir(filepath.Join(dir, d), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "bin", "room"), []byte(block("sh exec")), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, block("yaml exec")+strings.TrimPrefix(block("yaml folder"), "sources:\n"))
+	does(t, 0, nil, "/bin/sh", "-ec", block("sh folder"))
+	emit := strings.Fields(strings.TrimPrefix(block("sh emit"), "tocsin "))
+	s.must(emit...)
+	for subject, celsius := range map[string]string{"room/7": "41.5", "room/8": "42.0", "room/9": "43.0"} {
+		filter := `type == "room.hot" && severity == warn && subject == "` + subject + `" && data.celsius == ` + celsius
+		eventually(t, filter, func() bool { return len(s.find("filter", filter).Events) == 1 })
+	}
+}

@@ -101,9 +101,10 @@ func (m *mariaDB) credentials(ctx context.Context, salt string, accounts []strin
 		args = append(args, a)
 	}
 	// The whole of what a login is checked against is digested, by the server.
+	//nolint:gosec // only question marks are joined
 	rows, err := m.db.QueryContext(ctx, `SELECT User, Host, COALESCE(JSON_VALUE(Priv, '$.plugin'), ''), COALESCE(JSON_VALUE(Priv, '$.password_last_changed'), 0),
 		SHA2(CONCAT(?, COALESCE(JSON_EXTRACT(Priv, '$.plugin', '$.authentication_string', '$.auth_or'), '')), 256)
-		FROM mysql.global_priv WHERE User IN (?`+strings.Repeat(", ?", len(accounts)-1)+`) ORDER BY User, Host LIMIT 1000`, args...) //nolint:gosec // only question marks are joined
+		FROM mysql.global_priv WHERE User IN (?`+strings.Repeat(", ?", len(accounts)-1)+`) ORDER BY User, Host LIMIT 1000`, args...)
 	if err != nil {
 		if m.file != "" {
 			m.close() // the file is read again

@@ -174,7 +174,7 @@ func opens(t *testing.T, name, options string) opened {
 // the format.
 func TestFixtures(t *testing.T) {
 	paths, err := filepath.Glob(filepath.Join("testdata", "*.txtar"))
-	if err != nil || len(paths) < 2 {
+	if err != nil || len(paths) < 6 {
 		t.Fatalf("%d fixtures, %v", len(paths), err)
 	}
 	for _, path := range paths {

@@ -14,12 +14,12 @@ import (
 func listenQuotas(ctx context.Context, wake chan<- struct{}) error {
 	conn, err := genetlink.Dial(nil)
 	if err != nil {
-		return nil //nolint:nilerr // see above
+		return nil
 	}
 	defer func() { _ = conn.Close() }()
 	family, err := conn.GetFamily("VFS_DQUOT")
 	if err != nil {
-		return nil //nolint:nilerr // see above
+		return nil
 	}
 	for _, g := range family.Groups {
 		if g.Name == "events" {
