@@ -30,6 +30,7 @@ import (
 	"github.com/tocsin-events/tocsin/internal/egress"
 	"github.com/tocsin-events/tocsin/internal/event"
 	"github.com/tocsin-events/tocsin/internal/filter"
+	"github.com/tocsin-events/tocsin/internal/flow"
 	"github.com/tocsin-events/tocsin/internal/geo"
 	"github.com/tocsin-events/tocsin/internal/identity"
 	"github.com/tocsin-events/tocsin/internal/ingest"
@@ -71,6 +72,7 @@ type App struct {
 	identity *identity.Identity
 	mail     *mail.Mail
 	notify   *notify.Notify
+	flow     *flow.Engine
 	metrics  *telemetry.Metrics
 	traces   telemetry.Traces
 	manager  manager
@@ -192,6 +194,9 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	if a.notify, err = a.openNotify(ctx, key, filters); err != nil {
 		return nil, err
 	}
+	if a.flow, err = a.openFlow(ctx, key, filters); err != nil {
+		return nil, err
+	}
 	stored, err := a.settings.Retention(ctx)
 	if err != nil {
 		return nil, err
@@ -221,7 +226,7 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	a.web = web.New(web.Options{
 		Version: o.Version, Base: c.PublicURL, Limits: a.limits, Proxies: func() []netip.Prefix { return *a.proxies.Load() },
 		Journal: a.journal, State: a.state, Folder: a.folder, Catalog: a.catalog, Ingest: a.ingest, Identity: a.identity, Filters: filters,
-		Metrics: a.metrics, Traces: &a.traces, Log: a.log.With("component", "web"), Settings: a.settings, Policy: policyOf, Sources: a.sourceRows, Notify: a.notify, Hook: a.inlet, Alerts: a.alerts, Agents: a.agents, Forwarding: a.forwards, MutualTLS: a.secure.mutual, Reload: a.Reload, Ready: a.ready,
+		Metrics: a.metrics, Traces: &a.traces, Log: a.log.With("component", "web"), Settings: a.settings, Policy: policyOf, Sources: a.sourceRows, Notify: a.notify, Flow: a.flow, Hook: a.inlet, Alerts: a.alerts, Agents: a.agents, Forwarding: a.forwards, MutualTLS: a.secure.mutual, Reload: a.Reload, Ready: a.ready,
 	})
 	if err := a.web.LoadBrands(ctx); err != nil {
 		return nil, err

@@ -53,6 +53,7 @@ func (a *App) Run(ctx context.Context, started func()) error {
 		part("identity", a.identity.Run)
 		part("mail", a.mail.Run)
 		part("notify", a.notify.Run)
+		part("flow", a.flow.Run)
 		part("agents", a.agents.Run)
 		part("forward", a.forward.run)
 		part("http", func(context.Context) error { return serve(a.http, a.secure.listen(a.tcp)) })

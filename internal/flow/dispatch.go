@@ -386,7 +386,7 @@ func (t *trigger) group(in *filter.Input) (string, error) {
 
 func (b *batch) skip(t *trigger, why Skip, seq event.Seq) {
 	b.d.skips.add(t, why, seq)
-	b.d.e.o.Metrics.Skipped(t.Name, why, 1)
+	b.d.e.o.Metrics.Skipped(t.Name, string(why), 1)
 }
 
 // commit writes what came of a batch, with the cursor.

@@ -55,9 +55,8 @@ type Suspender interface {
 
 // Metrics are told how triggers and runs go.
 type Metrics interface {
-	Skipped(trigger string, reason Skip, n int)
+	Skipped(trigger, reason string, n int)
 	Ran(flow, state string, took time.Duration)
-	Waiting(runs int)
 }
 
 // Limits are those of the configuration (flows:).

@@ -212,7 +212,9 @@ func TestOrder(t *testing.T) {
 func TestSkips(t *testing.T) {
 	k := newKit(t)
 	id := k.flow(named("again", "- it: {emit: {event: {with: {type: door_opened, data: {door: back}}}}}\n"))
-	trigger := k.trigger(id, func(tr *Trigger) { tr.Name, tr.Types, tr.Filter = "loop", []string{"door_opened"}, `data.door != "none"` })
+	trigger := k.trigger(id, func(tr *Trigger) {
+		tr.Name, tr.Types, tr.Filter = "loop", []string{"door_opened"}, `data.door != "none"`
+	})
 	k.trigger(id, func(tr *Trigger) { tr.Name, tr.Enabled, tr.Types = "off", false, []string{"door_opened"} })
 	other := k.flow(named("other", "- it: {set: {a: 1}}\n"))
 	k.trigger(other, func(tr *Trigger) {
@@ -314,4 +316,3 @@ func TestCancelRetry(t *testing.T) {
 		t.Errorf("%d acts are recorded", n)
 	}
 }
-

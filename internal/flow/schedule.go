@@ -322,7 +322,7 @@ func (s *scheduler) due(ctx context.Context, t *scheduled, now time.Time) error 
 	}
 	t.next = moved.next
 	for k, c := range counted {
-		s.e.o.Metrics.Skipped(t.Name, k.reason, int(c.n))
+		s.e.o.Metrics.Skipped(t.Name, string(k.reason), int(c.n))
 	}
 	for _, id := range cancels {
 		s.e.cancel(id, "the next slot of its schedule has come")

@@ -26,6 +26,7 @@ type Metrics struct {
 	sourceErrors *prometheus.CounterVec
 	told         *prometheus.CounterVec
 	suppressed   *prometheus.CounterVec
+	flows        flowMetrics
 	attempts     *prometheus.CounterVec
 
 	mu    sync.Mutex // guards types
@@ -81,6 +82,7 @@ func NewMetrics(version string) *Metrics {
 	build.Set(1)
 	r.MustRegister(m.events, m.rejected, m.append, m.group, m.lag, m.requests, m.tails, m.reloadOK, m.reloadedAt, m.sourceErrors, m.told, m.suppressed, m.attempts, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.flows = newFlowMetrics(r)
 	return m
 }
 

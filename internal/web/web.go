@@ -20,6 +20,7 @@ import (
 	"github.com/tocsin-events/tocsin/internal/config"
 	"github.com/tocsin-events/tocsin/internal/event"
 	"github.com/tocsin-events/tocsin/internal/filter"
+	"github.com/tocsin-events/tocsin/internal/flow"
 	"github.com/tocsin-events/tocsin/internal/identity"
 	"github.com/tocsin-events/tocsin/internal/ingest"
 	"github.com/tocsin-events/tocsin/internal/journal"
@@ -42,6 +43,7 @@ type Options struct {
 	Ingest   *ingest.Ingest
 	Identity *identity.Identity
 	Notify   *notify.Notify
+	Flow     *flow.Engine
 	Filters  *filter.Env
 	Metrics  *telemetry.Metrics
 	Traces   *telemetry.Traces // nil for none

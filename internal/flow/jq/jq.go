@@ -123,8 +123,7 @@ func depth(source string) int {
 
 func syntax(source string, err error) error {
 	bad := &Error{Source: source, Offset: -1, Problem: err.Error()}
-	var parse *gojq.ParseError
-	if errors.As(err, &parse) {
+	if parse, ok := errors.AsType[*gojq.ParseError](err); ok {
 		bad.Offset = max(0, parse.Offset-len(parse.Token))
 	}
 	return bad

@@ -114,7 +114,7 @@ func (i interrupt) Value(any) any               { return nil }
 func (i interrupt) Err() error {
 	select {
 	case <-i.done:
-		return i.Meter.err()
+		return i.err()
 	default:
 		return nil
 	}

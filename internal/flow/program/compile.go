@@ -3,7 +3,6 @@ package program
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -98,7 +97,7 @@ func (c *compiler) program(root *node) *Program {
 	return p
 }
 
-var ( //nolint:gochecknoglobals // constants in all but name
+var (
 	dslVersion  = regexp.MustCompile(`^1\.0\.\d+(?:-[0-9A-Za-z.-]+)?$`)
 	semantic    = regexp.MustCompile(`^\d+\.\d+\.\d+(?:[-+][0-9A-Za-z.+-]+)?$`)
 	dnsName     = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?$`)
@@ -226,7 +225,7 @@ func (c *compiler) declare(names ...string) (slot int, end func()) {
 	return slotScope + before, func() { c.scope = c.scope[:before] }
 }
 
-var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`) //nolint:gochecknoglobals // a constant in all but name
+var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // variable is the name of a variable that a task makes.
 func (c *compiler) variable(n *node, name, otherwise string) string {
@@ -282,5 +281,5 @@ func describe(names []string) string {
 	if len(names) == 0 {
 		return "there are none"
 	}
-	return fmt.Sprintf("there are %s", strings.Join(names, ", "))
+	return "there are " + strings.Join(names, ", ")
 }

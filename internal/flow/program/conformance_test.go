@@ -25,7 +25,7 @@ import (
 )
 
 // suite is a folder of the specification's conformance kit, beside the repository.
-func suite(t testing.TB, parts ...string) string {
+func suite(t *testing.T, parts ...string) string {
 	t.Helper()
 	dir := filepath.Join(append([]string{"..", "..", "..", "..", "shared", "conformance", "ows"}, parts...)...)
 	if _, err := os.Stat(dir); err != nil {
@@ -120,8 +120,7 @@ func (w world) Do(ctx context.Context, e program.Effect) (program.Answer, error)
 	case program.EffectOpenAPI:
 		document := w.fetch(ctx, e.OpenAPI.Document)
 		r, err := e.OpenAPI.Request(document)
-		var failure *program.Error
-		if errors.As(err, &failure) {
+		if failure, ok := errors.AsType[*program.Error](err); ok {
 			a = program.Answer{Err: failure}
 			break
 		}
@@ -240,7 +239,7 @@ func (k *kit) order(holds bool, name string) error {
 
 func (k *kit) ended(want program.State) error {
 	if k.result.State != want {
-		return fmt.Errorf("the run is %s (%v), want %s", k.result.State, k.result.Err, want)
+		return fmt.Errorf("the run is %s (%w), want %s", k.result.State, error(k.result.Err), want)
 	}
 	return nil
 }

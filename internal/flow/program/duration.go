@@ -1,6 +1,7 @@
 package program
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -12,7 +13,7 @@ import (
 const maxDuration = 10 * 366 * 24 * time.Hour
 
 // iso is a duration of ISO 8601, as far as it has a fixed length.
-var iso = regexp.MustCompile(`^P(?:(\d+(?:\.\d+)?)W)?(?:(\d+(?:\.\d+)?)D)?(?:T(?:(\d+(?:\.\d+)?)H)?(?:(\d+(?:\.\d+)?)M)?(?:(\d+(?:\.\d+)?)S)?)?$`) //nolint:gochecknoglobals // a constant in all but name
+var iso = regexp.MustCompile(`^P(?:(\d+(?:\.\d+)?)W)?(?:(\d+(?:\.\d+)?)D)?(?:T(?:(\d+(?:\.\d+)?)H)?(?:(\d+(?:\.\d+)?)M)?(?:(\d+(?:\.\d+)?)S)?)?$`)
 
 // parseISO reads PT30S, P1DT12H and the like.
 func parseISO(text string) (time.Duration, error) {
@@ -78,11 +79,11 @@ func durationOf(v any) (time.Duration, error) {
 			total += f * float64(unit)
 		}
 		if total > float64(maxDuration) {
-			return 0, fmt.Errorf("a duration of more than ten years")
+			return 0, errors.New("a duration of more than ten years")
 		}
 		return time.Duration(total), nil
 	}
-	return 0, fmt.Errorf("a duration is a text such as PT30S or an object such as seconds: 30")
+	return 0, errors.New("a duration is a text such as PT30S or an object such as seconds: 30")
 }
 
 func number(v any) (float64, bool) {

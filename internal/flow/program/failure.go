@@ -81,7 +81,7 @@ func (e *Error) at(reference string) *Error {
 
 // standard finds the name of a standard type in the forms that documents use: the
 // specification has moved between two hosts and several paths.
-var standard = regexp.MustCompile(`^(?:https?://(?:www\.)?(?:serverlessworkflow\.io|open-workflow-specification\.org)/(?:(?:spec|dsl)/)?(?:\d+\.\d+\.\d+/)?errors/(?:types/)?)?` + //nolint:gochecknoglobals // a constant in all but name
+var standard = regexp.MustCompile(`^(?:https?://(?:www\.)?(?:serverlessworkflow\.io|open-workflow-specification\.org)/(?:(?:spec|dsl)/)?(?:\d+\.\d+\.\d+/)?errors/(?:types/)?)?` +
 	`(configuration|validation|expression|authentication|authorization|timeout|communication|runtime)/?$`)
 
 // canonical makes the forms of a standard type equal.

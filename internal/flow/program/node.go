@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -185,10 +186,8 @@ func (r *reader) yaml(y *yaml.Node, path string, depth int) *node {
 	}
 	switch y.Kind {
 	case yaml.AliasNode:
-		for _, open := range r.open {
-			if open == y.Alias {
-				return r.fail(n, "the alias *%s holds itself", y.Value)
-			}
+		if slices.Contains(r.open, y.Alias) {
+			return r.fail(n, "the alias *%s holds itself", y.Value)
 		}
 		r.open = append(r.open, y.Alias)
 		n = r.yaml(y.Alias, path, depth+1)

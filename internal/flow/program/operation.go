@@ -3,7 +3,7 @@ package program
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"net/url"
 	"strings"
 
@@ -77,7 +77,7 @@ func openDocument(document []byte) (map[string]any, error) {
 	}
 	root, ok := v.(map[string]any)
 	if !ok || (root["openapi"] == nil && root["swagger"] == nil) {
-		return nil, fmt.Errorf("this is no OpenAPI document")
+		return nil, errors.New("this is no OpenAPI document")
 	}
 	return root, nil
 }

@@ -152,8 +152,7 @@ func (x *exec) flow(p *Program) (out any, rejected bool, err error) {
 
 // struck makes a timeout that has come to the task that set it an error of it.
 func (x *exec) struck(mine *deadline, err error) error {
-	var expired *expiredError
-	if mine != nil && errors.As(err, &expired) && expired.owner == mine {
+	if expired, ok := errors.AsType[*expiredError](err); ok && mine != nil && expired.owner == mine {
 		return Failure(TypeTimeout, 408, "not done by %s", mine.at.UTC().Format(time.RFC3339))
 	}
 	return err
@@ -161,8 +160,7 @@ func (x *exec) struck(mine *deadline, err error) error {
 
 // placed gives an error of the flow its place.
 func placed(err error, ref string) error {
-	var failure *Error
-	if errors.As(err, &failure) {
+	if failure, ok := errors.AsType[*Error](err); ok {
 		return failure.at(ref)
 	}
 	return err
@@ -357,12 +355,12 @@ func (x *exec) tell(a *activation, index int, out any, ran bool, err error, took
 
 // path lists the numbers of the scopes around a task; nil where all are 0.
 func path(s *scope) []int {
-	depth, any := 0, false
+	depth, repeated := 0, false
 	for up := s; up != nil; up = up.parent {
 		depth++
-		any = any || up.n != 0
+		repeated = repeated || up.n != 0
 	}
-	if !any {
+	if !repeated {
 		return nil
 	}
 	numbers := make([]int, depth)

@@ -122,8 +122,7 @@ func (s *schema) validate(v any) error {
 		return nil
 	}
 	err := s.compiled.Validate(v)
-	var invalid *jsonschema.ValidationError
-	if errors.As(err, &invalid) {
+	if invalid, ok := errors.AsType[*jsonschema.ValidationError](err); ok {
 		for len(invalid.Causes) > 0 {
 			invalid = invalid.Causes[0]
 		}

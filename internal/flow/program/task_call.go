@@ -69,7 +69,7 @@ func (s *statusTask) run(x *exec, _ *activation, input any) (any, error) {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.running.status, x.statusMessage = texts[0], texts[1]
+	x.status, x.statusMessage = texts[0], texts[1]
 	return input, nil
 }
 

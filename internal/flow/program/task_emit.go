@@ -3,6 +3,7 @@ package program
 import (
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
@@ -54,9 +55,7 @@ func (e emitTask) run(x *exec, a *activation, input any) (any, error) {
 		return nil, Failure(TypeExpression, 400, "the type of an event is a text, not %s", kindName(with["type"]))
 	}
 	event := map[string]any{"specversion": "1.0", "id": x.id(a.key()), "time": x.Now().UTC().Format(time.RFC3339Nano)}
-	for name, value := range with {
-		event[name] = value
-	}
+	maps.Copy(event, with)
 	return x.do(a, Effect{Kind: EffectEmit, Arguments: event})
 }
 

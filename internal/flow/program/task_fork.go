@@ -204,7 +204,7 @@ func (f *forkTask) finish(x *exec, all []ending) (any, error) {
 
 // split makes the exec of a branch.
 func (x *exec) split(ctx context.Context) *exec {
-	b := x.running.exec(ctx, len(x.slots))
+	b := x.exec(ctx, len(x.slots))
 	copy(b.slots, x.slots)
 	b.clock, b.deadline, b.attempt, b.act = x.clock, x.deadline, x.attempt, x.act
 	return b

@@ -5,7 +5,7 @@ import "net/http"
 // call: openapi
 
 type openAPITask struct {
-	document, endpoint *template
+	document     *template
 	documentAuth       *auth
 	operation          *template
 	parameters         *template

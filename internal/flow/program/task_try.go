@@ -198,7 +198,7 @@ func (r *tryTask) run(x *exec, a *activation, input any) (any, error) {
 }
 
 // cmpError is the first error that there is.
-func cmpError(err error, otherwise error) error {
+func cmpError(err, otherwise error) error {
 	if err != nil {
 		return err
 	}
@@ -303,23 +303,23 @@ func (r *tryTask) again(x *exec, a *activation, attempt int, began time.Time, in
 }
 
 // wait is how long to wait before the next attempt.
-func (p *retry) wait(x *exec, a *activation, attempt int, input any) (time.Duration, error) {
+func (r *retry) wait(x *exec, a *activation, attempt int, input any) (time.Duration, error) {
 	var d [5]time.Duration
-	for i, s := range []span{p.delay, p.increment, p.most, p.jitterFrom, p.jitterTo} {
+	for i, s := range []span{r.delay, r.increment, r.most, r.jitterFrom, r.jitterTo} {
 		var err error
 		if d[i], err = x.span(s, input); err != nil {
 			return 0, err
 		}
 	}
 	delay, increment, most, from, to := float64(d[0]), float64(d[1]), float64(d[2]), float64(d[3]), float64(d[4])
-	switch p.backoff {
+	switch r.backoff {
 	case "linear":
 		if increment == 0 {
 			increment = delay
 		}
 		delay += increment * float64(attempt)
 	case "exponential":
-		delay *= math.Pow(p.factor, float64(attempt))
+		delay *= math.Pow(r.factor, float64(attempt))
 	}
 	if most > 0 {
 		delay = min(delay, most)
