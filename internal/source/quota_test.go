@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -105,7 +106,7 @@ func TestQuotaHysteresis(t *testing.T) {
 	}
 	all = nil
 	for i := range 10000 {
-		all = append(all, quota(fmt.Sprint(100000+i), 99, 100, 0))
+		all = append(all, quota(strconv.Itoa(100000+i), 99, 100, 0))
 	}
 	all, fail = all[:300], fmt.Errorf("quotas of /home: %w", unix.EPERM)
 	for range 2 {
