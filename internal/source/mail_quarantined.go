@@ -34,6 +34,7 @@ func init() {
 type quarantineOptions struct {
 	Enabled       bool            `yaml:"enabled" doc:"Whether the mail log is read for messages on hold."`
 	Logs          []string        `yaml:"logs" doc:"Mail logs, with wildcards; rotated ones are not to be named."`
+	Journal       bool            `yaml:"journal" doc:"Whether systemd's journal is read in place of logs, where Postfix writes into no file."`
 	Postqueue     string          `yaml:"postqueue" doc:"Program that lists the queue (postqueue -j); empty to ask none."`
 	PostfixConfig string          `yaml:"postfix_config" doc:"Configuration folder of the Postfix instance to ask; empty for the usual one."`
 	Grace         config.Duration `yaml:"grace" doc:"How long a line waits for the same message to be told by rspamd or Stalwart; at most 1m."`
@@ -51,7 +52,8 @@ const (
 
 type quarantine struct {
 	quarantineOptions
-	queue func(ctx context.Context, ids []string) (map[string]queued, error)
+	queue   func(ctx context.Context, ids []string) (map[string]queued, error)
+	journal journal // nil where logs are read
 
 	mu    sync.Mutex // guards all below
 	state quarantineState
@@ -91,12 +93,15 @@ func newQuarantine(o quarantineOptions) (Source, error) {
 	}
 	q := &quarantine{quarantineOptions: o}
 	q.queue = q.postqueue
+	if o.Journal {
+		q.journal = &journalctl{}
+	}
 	return q, nil
 }
 
 // Run implements Source.
 func (q *quarantine) Run(ctx context.Context, env *Env) error {
-	if len(q.Logs) == 0 {
+	if len(q.Logs) == 0 && q.journal == nil {
 		return idle(ctx, env, "no mail log to read: name it in sources.mail_quarantined.logs")
 	}
 	place, err := q.load(ctx, env)
@@ -111,8 +116,7 @@ func (q *quarantine) Run(ctx context.Context, env *Env) error {
 		func(ctx context.Context) error { return f.run(ctx, env) },
 		func(ctx context.Context) error { return q.wait(ctx, env, f) },
 		func(ctx context.Context) error {
-			o := tail.Options{Patterns: q.Logs, Present: func(files int, err error) { mailLogStatus(env, "mail_quarantined", q.Logs, files, err) }}
-			return tail.Run(ctx, o, place, func(ctx context.Context, lines []tail.Line, place string) error {
+			return mailLines(ctx, env, "mail_quarantined", q.Logs, q.journal, place, func(ctx context.Context, lines []tail.Line, place string) error {
 				return q.give(ctx, env, f, lines, place)
 			})
 		})

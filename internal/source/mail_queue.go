@@ -188,7 +188,7 @@ func mailLogStatus(env *Env, source string, logs []string, files int, err error)
 	case err != nil:
 		env.Status(Unavailable, err.Error()+": give the server's user read access (on Debian the group adm)")
 	case files == 0:
-		env.Status(Unavailable, "there is no "+strings.Join(logs, " and no ")+": set maillog_file in Postfix's main.cf, or let syslog write one, and name it in sources."+source+".logs")
+		env.Status(Unavailable, "there is no "+strings.Join(logs, " and no ")+": set maillog_file in Postfix's main.cf, or let syslog write one, and name it in sources."+source+".logs; or read systemd's journal: sources."+source+".journal")
 	default:
 		env.Status(Running, "")
 	}

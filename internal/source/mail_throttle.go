@@ -37,6 +37,7 @@ func init() {
 type throttleOptions struct {
 	Enabled    bool            `yaml:"enabled" doc:"Whether throttle hits are counted."`
 	Logs       []string        `yaml:"logs" doc:"Mail logs of Postfix, with wildcards; empty to count rspamd and Stalwart alone."`
+	Journal    bool            `yaml:"journal" doc:"Whether systemd's journal is read in place of logs, where Postfix writes into no file."`
 	Interval   config.Duration `yaml:"interval" doc:"How often what rspamd and Stalwart have sent is counted; at least 1s."`
 	Limit      int             `yaml:"limit" doc:"Hits within the window at which a sender counts as suspended."`
 	Window     config.Duration `yaml:"window" doc:"Length of the window."`
@@ -52,6 +53,7 @@ const (
 
 type throttle struct {
 	throttleOptions
+	journal journal // nil where logs are read
 
 	mu    sync.Mutex // guards all below
 	state throttleState
@@ -85,7 +87,11 @@ func newThrottle(o throttleOptions) (Source, error) {
 	case o.SuspendFor < 0:
 		return nil, event.Invalidf("suspend_for: %s is negative", o.SuspendFor)
 	}
-	return &throttle{throttleOptions: o}, checkPatterns("logs", o.Logs)
+	t := &throttle{throttleOptions: o}
+	if o.Journal {
+		t.journal = &journalctl{}
+	}
+	return t, checkPatterns("logs", o.Logs)
 }
 
 // Run implements Source.
@@ -95,10 +101,9 @@ func (t *throttle) Run(ctx context.Context, env *Env) error {
 		return err
 	}
 	parts := []func(context.Context) error{func(ctx context.Context) error { return t.others(ctx, env) }}
-	if len(t.Logs) > 0 {
+	if len(t.Logs) > 0 || t.journal != nil {
 		parts = append(parts, func(ctx context.Context) error {
-			o := tail.Options{Patterns: t.Logs, Present: func(files int, err error) { mailLogStatus(env, "mail_throttle_suspended", t.Logs, files, err) }}
-			return tail.Run(ctx, o, place, func(ctx context.Context, lines []tail.Line, place string) error {
+			return mailLines(ctx, env, "mail_throttle_suspended", t.Logs, t.journal, place, func(ctx context.Context, lines []tail.Line, place string) error {
 				return t.give(ctx, env, lines, place)
 			})
 		})
@@ -153,7 +158,7 @@ func (t *throttle) others(ctx context.Context, env *Env) error {
 		<-ctx.Done()
 		return nil
 	}
-	if len(t.Logs) == 0 {
+	if len(t.Logs) == 0 && t.journal == nil {
 		env.Status(Running, "")
 	}
 	tick := time.NewTicker(time.Duration(t.Interval))

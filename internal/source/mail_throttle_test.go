@@ -1,8 +1,10 @@
 package source
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -232,4 +234,61 @@ func TestMailOptions(t *testing.T) {
 			t.Errorf("%s: %v, want %q in it", text, err, want)
 		}
 	}
+}
+
+// mailRecords is a journal that has some records, and then nothing more.
+type mailRecords struct {
+	journal
+	absent error
+	has    []record
+	from   []string
+}
+
+func (m *mailRecords) ready() error { return m.absent }
+
+func (m *mailRecords) follow(ctx context.Context, from string, _ []string, give func(*record) error) error {
+	m.from = append(m.from, from)
+	for i := range m.has {
+		if err := give(&m.has[i]); err != nil {
+			return err
+		}
+	}
+	m.has = nil
+	<-ctx.Done()
+	return nil
+}
+
+// Where Postfix writes into systemd's journal alone, it is read there; what others
+// write in its name is not believed.
+func TestMailJournal(t *testing.T) {
+	b := newMailbench(t)
+	say := func(n int, uid, comm, text string) record {
+		at := field(strconv.FormatInt(time.Now().UnixMicro()+int64(n), 10))
+		return record{Cursor: field("s=1;i=" + strconv.Itoa(n)), Realtime: at, UID: field(uid), Comm: field(comm), Message: field(text)}
+	}
+	const limit, hold = "warning: Connection rate limit exceeded: 9 from x[192.0.2.1] for service smtp", "0F2FD9D86EA: hold: header Subject: x from a[192.0.2.1]; from=<a@t> to=<b@t> proto=ESMTP helo=<h>"
+	all := []record{
+		say(1, "0", "smtpd", limit), say(2, "0", "smtpd", limit), say(3, "12345", "smtpd", limit), say(4, "0", "sh", limit),
+		say(5, "0", "cleanup", hold), say(6, "12345", "cleanup", strings.Replace(hold, "0F", "1F", 1)),
+	}
+	x := throttleOn(b, func(o *throttleOptions) { o.Limit = 2 })
+	j := &mailRecords{has: slices.Clone(all)}
+	x.journal = j
+	b.running(x, func() {
+		b.until("the suspension", func() bool { return len(b.told("mail_throttle_suspended")) == 1 })
+		b.until("running", b.is(Running))
+	})
+	if len(j.from) != 1 || !strings.HasPrefix(j.from[0], "@") || !strings.Contains(b.stored["state"], "s=1;i=") {
+		t.Errorf("from %q, stored %s", j.from, b.stored["state"])
+	}
+	b.stored = map[string]string{"state": `{"place":"{\"/var/log/mail.log\":{}}"}`} // of logs
+	q := quarantineOn(b)
+	q.journal = &mailRecords{has: all}
+	b.running(q, func() { b.until("the message", func() bool { return len(b.told("mail_quarantined")) == 1 }) })
+	if e := b.told("mail_quarantined")[0]; dataOf(t, e, "queue_id", "subject") != `"0F2FD9D86EA" "x"` {
+		t.Errorf("%s", e.Data)
+	}
+	q = quarantineOn(b)
+	q.journal = &mailRecords{absent: &absentError{"there is no journal"}}
+	b.running(q, func() { b.until("the lack of it", b.is(Unavailable)) })
 }
