@@ -14,7 +14,7 @@ import (
 // (a string times a billion) or compute for hours (an array minus an array). The
 // functions here stand in for such steps, or before or after them, and refuse.
 const (
-	maxText   = 64 << 10 // bytes of a text that a regular expression is tried on
+	maxText   = 16 << 10 // bytes of a text in which all matches are looked for: gojq counts its runes for each
 	maxCells  = 1 << 20  // of a transposed matrix
 	maxPairs  = 1 << 22  // values compared with values in one step
 	maxBits   = 4096     // of a whole number

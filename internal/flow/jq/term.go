@@ -32,10 +32,10 @@ func passing(name string) bool {
 	return false
 }
 
-// onText are the functions that look for a regular expression.
+// onText are the functions that look for all matches of a regular expression.
 func onText(name string) bool {
 	switch name {
-	case "match", "test", "capture", "scan", "splits", "sub", "gsub", "split":
+	case "match", "capture", "scan", "splits", "sub", "gsub", "split":
 		return true
 	}
 	return false

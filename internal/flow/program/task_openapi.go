@@ -6,12 +6,12 @@ import "net/http"
 
 type openAPITask struct {
 	document     *template
-	documentAuth       *auth
-	operation          *template
-	parameters         *template
-	auth               *auth
-	output             string
-	redirect           bool
+	documentAuth *auth
+	operation    *template
+	parameters   *template
+	auth         *auth
+	output       string
+	redirect     bool
 }
 
 func (c *compiler) openapi(with *node) runner {
