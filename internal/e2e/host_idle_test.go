@@ -43,24 +43,13 @@ func usageOf(t *testing.T, pid int) usage {
 	}
 	u.rss = pages * int64(os.Getpagesize())
 	u.all = proportional(t, pid)
-	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
-	for _, file := range tasks {
-		children, err := os.ReadFile(file)
-		if err != nil {
-			continue // a thread that has ended
+	for _, child := range children(pid) {
+		if _, err := os.Stat(fmt.Sprintf("/proc/%d/stat", child)); err != nil {
+			continue // it has ended
 		}
-		for child := range strings.FieldsSeq(string(children)) {
-			n, err := strconv.Atoi(child)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := os.Stat(fmt.Sprintf("/proc/%d/stat", n)); err != nil {
-				continue
-			}
-			below := usageOf(t, n)
-			u.cpu += below.cpu
-			u.all += below.all
-		}
+		below := usageOf(t, child)
+		u.cpu += below.cpu
+		u.all += below.all
 	}
 	return u
 }

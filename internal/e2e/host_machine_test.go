@@ -76,11 +76,8 @@ func (m *machine) stop() {
 		return
 	}
 	pid := m.cmd.Process.Pid
-	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-	for child := range strings.FieldsSeq(string(children)) {
-		if n, err := strconv.Atoi(child); err == nil {
-			_ = syscall.Kill(n, syscall.SIGKILL)
-		}
+	for _, child := range children(pid) {
+		_ = syscall.Kill(child, syscall.SIGKILL)
 	}
 	_ = m.cmd.Wait()
 	if m.bus != nil {
@@ -90,6 +87,21 @@ func (m *machine) stop() {
 	for _, root := range []string{"/sys/fs/cgroup/unified", "/sys/fs/cgroup"} {
 		removeGroups(filepath.Join(root, fmt.Sprint("tocsin-", pid)))
 	}
+}
+
+// children are the processes that a process has started.
+func children(pid int) []int {
+	var all []int
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, file := range tasks {
+		list, _ := os.ReadFile(file) // a thread that has ended has none
+		for child := range strings.FieldsSeq(string(list)) {
+			if n, err := strconv.Atoi(child); err == nil {
+				all = append(all, n)
+			}
+		}
+	}
+	return all
 }
 
 // removeGroups removes a control group and those below it.
@@ -142,13 +154,11 @@ func (m *machine) invocation(name string) string {
 // talk to it.
 func (m *machine) asUser(unit string) {
 	m.t.Helper()
-	pid := m.cmd.Process.Pid
-	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-	if err != nil {
-		m.t.Fatal(err)
+	init := children(m.cmd.Process.Pid)
+	if len(init) != 1 {
+		m.t.Fatalf("unshare has the children %v", init)
 	}
-	init, _, _ := strings.Cut(string(children), " ")
-	cmd := exec.CommandContext(m.t.Context(), "nsenter", "-t", init, "-m", "-p", "-u", "-i", "-C", "setpriv", "--reuid=33", "--regid=33", "--clear-groups",
+	cmd := exec.CommandContext(m.t.Context(), "nsenter", "-t", strconv.Itoa(init[0]), "-m", "-p", "-u", "-i", "-C", "setpriv", "--reuid=33", "--regid=33", "--clear-groups",
 		"env", "XDG_RUNTIME_DIR=/run/user/33", "systemctl", "--user", "start", unit)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		m.t.Fatalf("%v: %s", err, out)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -109,6 +110,13 @@ func TestHostSystemd(t *testing.T) {
 	m.kill9("flaky.service")
 	run := m.invocation("flaky.service")
 	s.await(`type == "service_down" && data.reason == "failed" && data.invocation_id == "` + run + `"`)
+	// The journal is rotated, and those who read it are killed.
+	m.call("KillUnit", "systemd-journald.service", "main", int32(syscall.SIGUSR2))
+	for _, child := range children(s.cmd.Process.Pid) {
+		if err := syscall.Kill(child, syscall.SIGKILL); err != nil {
+			t.Error(err)
+		}
+	}
 	m.startUnit("tidy.timer")
 	eventually(t, "the timer's second failure", func() bool {
 		return len(s.find("filter", `type == "cron_failed" && data.unit == "tidy.service"`).Events) == 2

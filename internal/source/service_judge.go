@@ -280,5 +280,5 @@ func (s *service) output(ctx context.Context, u *unit, reason string, told bool)
 		case <-ctx.Done():
 		}
 	}
-	return s.journal.output(ctx, u.invocation, outputLines)
+	return outputOf(ctx, s.journal, u, outputLines)
 }

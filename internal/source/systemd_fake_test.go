@@ -207,7 +207,8 @@ func (h *machine) logAs(r record, run, unit string) {
 	r.Cursor, r.Realtime = field("c"+strconv.Itoa(len(h.records)+1)), field(strconv.FormatInt(now.UnixMicro(), 10))
 	r.Monotonic, r.Boot = r.Realtime, field(strconv.Itoa(h.boot))
 	if run != "" {
-		r.Cursor += field(" _SYSTEMD_INVOCATION_ID=" + run + " _SYSTEMD_USER_UNIT=" + unit)
+		r.Of = field(run)
+		r.Cursor += field(" _SYSTEMD_INVOCATION_ID=" + run + " _SYSTEMD_USER_UNIT=" + unit + " _SYSTEMD_UNIT=" + unit)
 	}
 	h.records = append(h.records, r)
 	close(h.grown)
@@ -298,10 +299,6 @@ type journalOf struct{ *machine }
 
 func (j journalOf) records(_ context.Context, last int, match ...string) ([]record, error) {
 	return j.matching(last, match), nil
-}
-
-func (j journalOf) output(_ context.Context, run string, lines int) string {
-	return printed(j.matching(lines, []string{"_SYSTEMD_INVOCATION_ID=" + run}))
 }
 
 // desk is where sources work in a test: it keeps what they say, for several

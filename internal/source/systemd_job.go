@@ -72,9 +72,12 @@ func readEnding(ctx context.Context, j journal, last *record) (ending, error) {
 
 func (e *ending) readOutput(ctx context.Context, j journal, first *record) (err error) {
 	switch {
-	case e.uid == "":
-		e.output, err = j.records(ctx, mostOutput, "_SYSTEMD_INVOCATION_ID="+e.run)
-	case first != nil: // journald writes no id of a run of a user's unit
+	case first == nil:
+		return nil
+	case e.uid == "": // journald may have been too late to see which run wrote a line
+		e.output, err = j.records(ctx, mostOutput, "_SYSTEMD_UNIT="+e.unit)
+		e.output = slices.DeleteFunc(e.output, func(r record) bool { return string(r.Of) != e.run && (r.Of != "" || r.before(first)) })
+	default: // it writes no id of a run of a user's unit
 		e.output, err = j.records(ctx, mostOutput, "_SYSTEMD_USER_UNIT="+e.unit, "_UID="+e.uid)
 		e.output = slices.DeleteFunc(e.output, func(r record) bool { return r.before(first) })
 	}

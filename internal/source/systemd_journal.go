@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -65,6 +66,7 @@ type record struct {
 	PID       field `json:"_PID"`
 	UID       field `json:"_UID"`
 	Comm      field `json:"_COMM"`
+	Of        field `json:"_SYSTEMD_INVOCATION_ID"` // the run that wrote it, where journald was in time to see that
 	Message   field `json:"MESSAGE"`
 	ID        field `json:"MESSAGE_ID"`
 	Unit      field `json:"UNIT"`
@@ -76,7 +78,7 @@ type record struct {
 	Exit      field `json:"EXIT_STATUS"`
 }
 
-const recordFields = "_BOOT_ID,_PID,_UID,_COMM,MESSAGE,MESSAGE_ID,UNIT,USER_UNIT,INVOCATION_ID,USER_INVOCATION_ID,UNIT_RESULT,EXIT_CODE,EXIT_STATUS"
+const recordFields = "_BOOT_ID,_PID,_UID,_COMM,_SYSTEMD_INVOCATION_ID,MESSAGE,MESSAGE_ID,UNIT,USER_UNIT,INVOCATION_ID,USER_INVOCATION_ID,UNIT_RESULT,EXIT_CODE,EXIT_STATUS"
 
 // time is when journald received the record.
 func (r *record) time() time.Time {
@@ -128,9 +130,6 @@ type journal interface {
 	follow(ctx context.Context, from string, match []string, give func(*record) error) error
 	// records gives the last ones that match, oldest first.
 	records(ctx context.Context, last int, match ...string) ([]record, error)
-	// output is the last of what a run of a unit of the system printed; empty where
-	// that can't be read.
-	output(ctx context.Context, run string, lines int) string
 }
 
 // journalctl reads the journal by that program: its files have several formats
@@ -263,14 +262,23 @@ func (j *journalctl) records(ctx context.Context, last int, match ...string) ([]
 	return all, errors.Join(given, cmd.Wait())
 }
 
-// output implements journal.
-func (j *journalctl) output(ctx context.Context, run string, lines int) string {
-	all, err := j.records(ctx, lines, "_SYSTEMD_INVOCATION_ID="+run)
+// outputOf is the last of what a run of a unit of the system printed. Of a run that
+// is over within milliseconds journald may know no more than the unit; then it is
+// what the unit printed at about that time.
+func outputOf(ctx context.Context, j journal, u *unit, lines int) string {
+	all, err := j.records(ctx, lines, "_SYSTEMD_INVOCATION_ID="+u.invocation)
+	if err == nil && len(all) == 0 {
+		all, err = j.records(ctx, lines, "_SYSTEMD_UNIT="+u.name)
+		all = slices.DeleteFunc(all, func(r record) bool { return r.Of != "" || r.time().Sub(u.changed).Abs() > about })
+	}
 	if err != nil {
 		return "" // it is a help, and its lack no reason to tell less
 	}
 	return printed(all)
 }
+
+// about is how far from a unit's end lines are taken for those of its last run.
+const about = 5 * time.Second
 
 // printed is what records say, the end of it.
 func printed(records []record) string {

@@ -58,7 +58,7 @@ func (w *journalWatch) run(ctx context.Context, env *Env) error {
 		default:
 			return err
 		}
-		if strings.Contains(absent.lacks, "seek to cursor") {
+		if strings.Contains(absent.lacks, "seek to cursor") || strings.Contains(absent.lacks, "parse timestamp") {
 			w.place = since(time.Now()) // what is stored is no place of this journal
 		}
 		select {
