@@ -20,15 +20,21 @@ stamp=$cache/tools.stamp
 mkdir -p "$cache"
 want=$(cat scripts/tools.sh scripts/requirements.txt | sha256sum | cut -d' ' -f1)
 
+# have PROGRAM…: all of them are there. One command -v is content with any.
+have() {
+	local one
+	for one; do command -v "$one" >/dev/null || return 1; done
+}
+
 # complete: everything is there, by looking, so that a removed folder is noticed.
 complete() {
 	[ "$(cat "$stamp" 2>/dev/null)" = "$want" ] &&
-		command -v restic borg openssl systemd-analyze journalctl dbus-daemon strace rsyslogd prometheus-alertmanager prometheus >/dev/null && [ -x bin/nfpm ] &&
-		command -v cscli rspamd postfix clamd clamonacc yara redis-server >/dev/null &&
-		command -v certbot lego caddy aide mariadbd mkfs.btrfs mkfs.ext4 setquota insmod >/dev/null && [ -x /usr/lib/postgresql/15/bin/postgres ] &&
+		have restic borg openssl systemd-analyze journalctl dbus-daemon strace rsyslogd prometheus-alertmanager prometheus && [ -x bin/nfpm ] &&
+		have cscli rspamd postfix clamd clamonacc yara redis-server &&
+		have certbot lego caddy aide mariadbd mkfs.btrfs mkfs.ext4 setquota insmod && [ -x /usr/lib/postgresql/15/bin/postgres ] &&
 		[ -x bin/pebble ] && [ -x bin/pebble-challtestsrv ] && [ -x $cache/uml/usr/bin/linux.uml ] &&
 		[ -x $cache/venv/bin/schemathesis ] &&
-		command -v chromium java >/dev/null &&
+		have chromium java &&
 		[ -f $cache/npm/node_modules/vnu-jar/package.json ] &&
 		[ -f $cache/npm/node_modules/standardwebhooks/package.json ] &&
 		[ -f $cache/npm/node_modules/@octokit/webhooks-examples/package.json ] &&
