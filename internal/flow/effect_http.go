@@ -84,7 +84,7 @@ func (e *Engine) exchange(ctx context.Context, q *program.Request, key string, u
 	}
 	req.Header.Set("User-Agent", cmp.Or(req.Header.Get("User-Agent"), "Tocsin/"+e.o.Version))
 	client := http.Client{Transport: e.o.HTTP, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	res, err := client.Do(req) //nolint:gosec // where a flow may call, the guard decides
+	res, err := client.Do(req)
 	if err != nil {
 		return program.Response{}, plainError(ctx, err)
 	}

@@ -2,6 +2,7 @@ package identity
 
 import (
 	"context"
+	"errors"
 	"net/mail"
 	"regexp"
 	"strings"
@@ -84,6 +85,18 @@ func checkEmail(address string) error {
 // GetUser returns one user.
 func (i *Identity) GetUser(ctx context.Context, id state.ObjectID) (state.Record[User], error) {
 	return users.Get(ctx, i.state.Reader(), id)
+}
+
+// FindUser returns the user with a name, or an id.
+func (i *Identity) FindUser(ctx context.Context, name string) (state.Record[User], error) {
+	u, err := users.Find(ctx, i.state.Reader(), "username", name)
+	if !errors.Is(err, event.ErrNotFound) {
+		return u, err
+	}
+	if id, notID := state.ParseID(name); notID == nil {
+		return users.Get(ctx, i.state.Reader(), id)
+	}
+	return u, event.NotFoundf("there is no user %q", name)
 }
 
 // ListUsers returns up to limit users behind an id.
