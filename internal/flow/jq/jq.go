@@ -47,7 +47,12 @@ func (e *Error) Error() string {
 
 // Compile makes a Code that may use the variables, named with their dollar sign.
 // The error is an *Error.
-func Compile(source string, variables ...string) (*Code, error) {
+func Compile(source string, variables ...string) (code *Code, err error) {
+	defer func() { // a mistake in the library must not end the server
+		if r := recover(); r != nil {
+			code, err = nil, &Error{Source: source, Offset: -1, Problem: fmt.Sprintf("the expression can't be compiled: %v", r)}
+		}
+	}()
 	if len(source) > maxProgram {
 		return nil, &Error{Source: source, Offset: -1, Problem: fmt.Sprintf("the expression is longer than %d bytes", maxProgram)}
 	}
@@ -169,10 +174,15 @@ func (c *Code) Uses(variable string) bool { return slices.Contains(c.variables, 
 // Run evaluates the program on input and returns its first result, null where
 // it has none. Numbers in input must be int or float64. An error that wraps ErrLimit or
 // the end of the Meter's context is the end of the run; any other is the program's.
-func (c *Code) Run(m *Meter, input any, values Values) (any, error) {
+func (c *Code) Run(m *Meter, input any, values Values) (result any, err error) {
 	if v, ok := c.follow(input); ok {
 		return v, nil
 	}
+	defer func() { // as in Compile
+		if r := recover(); r != nil {
+			result, err = nil, fmt.Errorf("the expression failed: %v", r)
+		}
+	}()
 	var room [12]any
 	vars := room[:0]
 	for _, slot := range c.slots {

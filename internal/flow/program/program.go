@@ -56,7 +56,8 @@ type Run struct {
 	ID        string
 	Input     any       // a JSON value as jq.Decode makes it
 	StartedAt time.Time // of the first attempt
-	// Answers are the journalled answers by the keys of their effects.
+	// Answers are the journalled answers by the keys of their effects. Nobody may
+	// change it while the run runs.
 	Answers map[string]Answer
 	Effects Effects
 	// Now is the clock that decides whether a wait is over; nil is time.Now. What
@@ -71,6 +72,8 @@ type Run struct {
 	// costs nothing. It is called by one goroutine at a time and must be quick.
 	OnStep func(Step)
 
+	// Instant is for dry runs: waits are over at once, and timeouts never strike.
+	Instant bool
 	// Patience is the longest wait that the run sits out instead of suspending.
 	Patience time.Duration
 	MaxSteps int           // tasks that may start; 0 is 100,000

@@ -134,7 +134,9 @@ func (x *exec) flow(p *Program) (out any, rejected bool, err error) {
 		if err != nil {
 			return nil, false, placed(err, "/")
 		}
-		x.deadline = &deadline{x.clock.Add(after)}
+		if !x.Instant {
+			x.deadline = &deadline{x.clock.Add(after)}
+		}
 	}
 	mine := x.deadline
 	out, err = x.list(nil, p.do, input)
@@ -269,7 +271,7 @@ func (x *exec) limit(after span, input any) error {
 	if err != nil {
 		return err
 	}
-	if at := x.clock.Add(d); x.deadline == nil || at.Before(x.deadline.at) {
+	if at := x.clock.Add(d); !x.Instant && (x.deadline == nil || at.Before(x.deadline.at)) {
 		x.deadline = &deadline{at}
 	}
 	return nil
