@@ -21,6 +21,8 @@ type cellKey struct {
 type cell struct {
 	Until time.Time   `json:"until"` // no run before it; with Seqs, when they become a run
 	Seqs  []event.Seq `json:"seqs,omitempty"`
+	// On is what a trigger with On has heard so far.
+	On    json.RawMessage `json:"on,omitempty"`
 	dirty bool
 }
 
@@ -98,14 +100,16 @@ func (c *cells) over(until time.Time) []cellKey {
 // events came to is not told: the triggers are not there.
 func (c *cells) keep(x *index) {
 	for k, one := range c.all {
-		if t := x.byID[k.trigger]; t == nil || t.Throttle == nil {
-			one.Seqs, one.Until, one.dirty = nil, time.Time{}, true
+		if t := x.byID[k.trigger]; t == nil || t.Throttle == nil && !t.on {
+			one.Seqs, one.On, one.Until, one.dirty = nil, nil, time.Time{}, true
 		}
 	}
 }
 
 // idle reports whether a cell says nothing any more.
-func (c *cell) idle(now time.Time) bool { return len(c.Seqs) == 0 && !c.Until.After(now) }
+func (c *cell) idle(now time.Time) bool {
+	return len(c.Seqs) == 0 && len(c.On) == 0 && !c.Until.After(now)
+}
 
 // save writes what has changed, and forgets what says nothing any more.
 func (c *cells) save(tx *state.Tx, now time.Time) error {

@@ -37,7 +37,13 @@ type Definition struct {
 	Reason    string    `json:"reason"` // why it is invalid; empty otherwise
 	Scopes    []string  `json:"scopes"` // what its service account may do
 	Source    string    `json:"source"` // the file that it is kept in; empty for none
+	// SourceHash is the version that the file had when it was read last: another one
+	// in Hash means that somebody has changed the flow here and not there.
+	SourceHash string `json:"source_version,omitempty"`
 }
+
+// Drifted reports whether a flow is another one than its file has.
+func (d *Definition) Drifted() bool { return d.Source != "" && d.SourceHash != d.Hash }
 
 var definitions = state.Collection[Definition]{ //nolint:gochecknoglobals // a description of the model, without state
 	App: "flow", Model: "flow",
@@ -119,7 +125,9 @@ func (e *Engine) Problems(text string) []program.Problem {
 // CreateFlow stores a flow, also an invalid one.
 func (e *Engine) CreateFlow(ctx context.Context, by state.Cause, text, file string) (r state.Record[Definition], err error) {
 	d := e.compile(text)
-	d.Source = file
+	if file != "" {
+		d.Source, d.SourceHash = file, d.Hash
+	}
 	err = e.o.State.Write(ctx, by, func(tx *state.Tx) (err error) {
 		if r, err = definitions.Insert(tx, d); err != nil {
 			return err
@@ -136,15 +144,8 @@ func (e *Engine) CreateFlow(ctx context.Context, by state.Cause, text, file stri
 func (e *Engine) UpdateFlow(ctx context.Context, by state.Cause, id state.ObjectID, version int64, text string) (r state.Record[Definition], err error) {
 	next := e.compile(text)
 	err = e.o.State.Write(ctx, by, func(tx *state.Tx) (err error) {
-		r, err = definitions.Update(tx, id, version, func(d *Definition) error {
-			next.Source = d.Source
-			*d = next
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		return e.keep(tx, &r)
+		r, err = e.update(tx, id, version, next, "")
+		return err
 	})
 	if err == nil {
 		e.reload()
@@ -152,12 +153,28 @@ func (e *Engine) UpdateFlow(ctx context.Context, by state.Cause, id state.Object
 	return r, err
 }
 
+// update writes a new version; read is that of the file it comes from, empty where
+// it comes from none.
+func (e *Engine) update(tx *state.Tx, id state.ObjectID, version int64, next Definition, read string) (state.Record[Definition], error) {
+	r, err := definitions.Update(tx, id, version, func(d *Definition) error {
+		next.Source, next.SourceHash = d.Source, cmp.Or(read, d.SourceHash)
+		*d = next
+		return nil
+	})
+	if err != nil {
+		return r, err
+	}
+	return r, e.keep(tx, &r)
+}
+
 // DeleteFlow removes a flow. Its triggers then fail to fetch it, and say so; runs
 // that have begun go on.
 func (e *Engine) DeleteFlow(ctx context.Context, by state.Cause, id state.ObjectID, version int64) error {
 	err := e.o.State.Write(ctx, by, func(tx *state.Tx) error {
-		_, err := definitions.Delete(tx, id, version)
-		return err
+		if _, err := definitions.Delete(tx, id, version); err != nil {
+			return err
+		}
+		return e.dropOwnTrigger(tx, id)
 	})
 	if err == nil {
 		e.reload()
@@ -175,11 +192,15 @@ func (e *Engine) ListFlows(ctx context.Context, after state.ObjectID, limit int)
 	return definitions.List(ctx, e.o.State.Reader(), after, limit)
 }
 
-// keep stores a version for the runs that will be pinned to it.
+// keep stores a version for the runs that will be pinned to it, and makes the
+// trigger of the document's schedule block.
 func (e *Engine) keep(tx *state.Tx, r *state.Record[Definition]) error {
 	_, err := tx.ExecContext(tx.Context(), `INSERT INTO flow_versions (hash, document, created) VALUES ($1, $2, $3) ON CONFLICT (hash) DO NOTHING`,
 		r.Value.Hash, r.Value.Document, time.Now().UnixNano())
-	return wrap("keep the flow's version", err)
+	if err != nil {
+		return wrap("keep the flow's version", err)
+	}
+	return e.ownTrigger(tx, r)
 }
 
 func wrap(what string, err error) error {

@@ -208,6 +208,10 @@ func (t *trigger) refuses(ctx context.Context, ev *event.Event, in *filter.Input
 
 // fire starts a run for an event, or lets it count for a later one.
 func (b *batch) fire(t *trigger, ev *event.Event, in *filter.Input) {
+	if t.on {
+		b.listens(t, ev)
+		return
+	}
 	if t.Throttle == nil {
 		b.start(t, ev, runOfEvent(t.id, ev.Sequence), func() (json.RawMessage, error) { return t.inputOf(ev) })
 		return

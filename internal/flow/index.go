@@ -11,6 +11,7 @@ import (
 	"github.com/tocsin-events/tocsin/internal/event"
 	"github.com/tocsin-events/tocsin/internal/filter"
 	"github.com/tocsin-events/tocsin/internal/flow/jq"
+	"github.com/tocsin-events/tocsin/internal/flow/program"
 	"github.com/tocsin-events/tocsin/internal/state"
 )
 
@@ -25,6 +26,7 @@ type trigger struct {
 	filter *filter.Filter
 	groups []*filter.Expression
 	input  *jq.Code
+	on     bool  // it listens as its document says
 	broken error // why it can't work, since it was stored by another version
 }
 
@@ -156,6 +158,10 @@ func (e *Engine) prepare(r state.Record[Trigger], flows map[state.ObjectID]*flow
 	if r.Value.Input != "" {
 		t.input, err = jq.Compile(r.Value.Input)
 		note("input", err)
+	}
+	if t.on = len(r.Value.On) > 0; t.on {
+		_, err = program.ReadListen(r.Value.On)
+		note("on", err)
 	}
 	t.broken = errors.Join(errs...)
 	return t

@@ -45,6 +45,12 @@ func (s onceSlot) Next(after time.Time) time.Time {
 	return time.Time{}
 }
 
+// afterSlot has no slots by itself: the end of a run makes the next one.
+type afterSlot struct{}
+
+// Next implements slots.
+func (afterSlot) Next(time.Time) time.Time { return time.Time{} }
+
 // slots are those of a trigger that was stored at a time.
 func (t *Trigger) slots(stored time.Time) (slots, error) {
 	zone, err := t.zone()
@@ -56,6 +62,8 @@ func (t *Trigger) slots(stored time.Time) (slots, error) {
 		return cron.Parse(t.Cron, zone)
 	case t.Every > 0:
 		return everySlots{stored.Add(time.Duration(t.Every)), time.Duration(t.Every)}, nil
+	case t.After > 0:
+		return afterSlot{}, nil
 	case t.At != nil:
 		return onceSlot{*t.At}, nil
 	}
@@ -152,6 +160,12 @@ func (s *scheduler) look(ctx context.Context, now time.Time) (time.Time, error) 
 	}
 	var next time.Time
 	for _, t := range s.known {
+		if t.After > 0 && (t.next.IsZero() || !t.next.Before(far)) && len(s.e.queue.live(t.id)) == 0 {
+			t.next = now.Add(time.Duration(t.After))
+			if err := s.e.writes.do(ctx, t.save); err != nil {
+				return time.Time{}, err
+			}
+		}
 		if !t.next.IsZero() && !t.next.After(now) {
 			if err := s.due(ctx, t, now); err != nil {
 				return time.Time{}, err
@@ -228,7 +242,7 @@ var far = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC) //nolint:gochecknoglobals 
 
 // plan is what slots are computed from: another one makes the stored slot void.
 func (t *Trigger) plan() string {
-	text, err := json.Marshal([]any{t.Cron, t.Every, t.At, t.Timezone})
+	text, err := json.Marshal([]any{t.Cron, t.Every, t.After, t.At, t.Timezone})
 	if err != nil {
 		return ""
 	}

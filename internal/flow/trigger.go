@@ -36,9 +36,13 @@ type Trigger struct {
 	Types    []string  `json:"types"`  // patterns; none for every type
 	Filter   string    `json:"filter"` // CEL
 	Throttle *Throttle `json:"throttle"`
+	// On is what a document's schedule block listens for, as program.Listen; null for
+	// a trigger that somebody made.
+	On json.RawMessage `json:"on,omitempty"`
 
 	Cron          string          `json:"cron"`
 	Every         config.Duration `json:"every"`
+	After         config.Duration `json:"after,omitempty"` // since the end of the run before
 	At            *time.Time      `json:"at"`
 	ExpiresAfter  config.Duration `json:"expires_after"` // of at: too late to run
 	Timezone      string          `json:"timezone"`
@@ -136,7 +140,7 @@ func (e *Engine) check(t *Trigger) error {
 }
 
 func (e *Engine) checkEvent(t *Trigger) error {
-	if t.Cron != "" || t.Every != 0 || t.At != nil {
+	if t.Cron != "" || t.Every != 0 || t.After != 0 || t.At != nil {
 		return event.Invalidf("kind: cron, every and at are of triggers of the kind schedule")
 	}
 	if t.Filter != "" {
@@ -167,7 +171,7 @@ func (t *Trigger) checkSchedule() error {
 		return event.Invalidf("kind: types, filter and throttle are of triggers of the kind event")
 	}
 	given := 0
-	for _, has := range []bool{t.Cron != "", t.Every != 0, t.At != nil} {
+	for _, has := range []bool{t.Cron != "", t.Every != 0, t.After != 0, t.At != nil} {
 		if has {
 			given++
 		}
@@ -177,9 +181,9 @@ func (t *Trigger) checkSchedule() error {
 	case err != nil:
 		return err
 	case given != 1:
-		return event.Invalidf("a schedule needs one of cron, every and at")
-	case t.Every != 0 && time.Duration(t.Every) < time.Second:
-		return event.Invalidf("every: %s is shorter than 1s", t.Every)
+		return event.Invalidf("a schedule needs one of cron, every, after and at")
+	case t.Every != 0 && time.Duration(t.Every) < time.Second, t.After != 0 && time.Duration(t.After) < time.Second:
+		return event.Invalidf("every and after: at least 1s")
 	case t.Missed != MissedSkip && t.Missed != MissedLast && t.Missed != MissedAll:
 		return event.Invalidf("missed: %q is unknown: write skip, last or all", t.Missed)
 	case t.CatchupWindow < 0 || t.Jitter < 0 || t.ExpiresAfter < 0:
