@@ -54,6 +54,9 @@ func (a *App) Run(ctx context.Context, started func()) error {
 		part("mail", a.mail.Run)
 		part("notify", a.notify.Run)
 		part("flow", a.flow.Run)
+		part("flows of files", func(ctx context.Context) error {
+			return a.flow.WatchFolder(ctx, func() string { return a.current.Load().Flows.Folder })
+		})
 		part("agents", a.agents.Run)
 		part("forward", a.forward.run)
 		part("http", func(context.Context) error { return serve(a.http, a.secure.listen(a.tcp)) })
