@@ -220,6 +220,7 @@ func schemas() object {
 	maps.Copy(all, brandSchemas())
 	maps.Copy(all, notifySchemas())
 	maps.Copy(all, routingSchemas())
+	maps.Copy(all, flowSchemas())
 	return all
 }
 

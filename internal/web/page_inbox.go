@@ -251,6 +251,12 @@ const changesPause = 250 * time.Millisecond
 // getChanges tells an open page that the ledger or an inbox has changed, and how
 // many messages are new. The page then asks for itself again.
 func (s *Server) getChanges(w http.ResponseWriter, r *http.Request) error {
+	return s.streamChanges(w, r, s.Notify.Changed)
+}
+
+// streamChanges tells an open page that what it shows has changed; changes gives a
+// channel that is closed at the next change.
+func (s *Server) streamChanges(w http.ResponseWriter, r *http.Request, changes func() <-chan struct{}) error {
 	if q := readQuery(r); q.err != nil {
 		return q.err
 	}
@@ -269,7 +275,7 @@ func (s *Server) getChanges(w http.ResponseWriter, r *http.Request) error {
 	beat, check := time.NewTicker(tailHeartbeat), time.NewTicker(tailCheck)
 	defer beat.Stop()
 	defer check.Stop()
-	for changed, fresh := s.Notify.Changed(), true; ; {
+	for changed, fresh := changes(), true; ; {
 		if !t.allowed(ctx, s.Journal.Last()) {
 			return nil
 		}
@@ -284,7 +290,7 @@ func (s *Server) getChanges(w http.ResponseWriter, r *http.Request) error {
 			case <-ctx.Done():
 				return nil
 			}
-			changed, fresh = s.Notify.Changed(), true
+			changed, fresh = changes(), true
 		case <-check.C:
 		case <-beat.C:
 			t.checkedAt = 0 // the session may have expired, which is no event

@@ -154,6 +154,34 @@ func (s *Server) pageTable() []pageRoute {
 		{"POST /silences/{id}/remove", emit, s.postRemoveSilence, "", ""},
 		{"GET " + unsubscribePath, open, s.getUnsubscribe, "", ""},
 		{"POST " + unsubscribePath, open, s.postUnsubscribe, "", ""},
+		{"GET /flows", read, s.getFlowsPage, "Flows", "f"},
+		{"GET /flows/new", admin, s.getNewFlow, "", ""},
+		{"POST /flows/new", admin, s.postFlowPage, "", ""},
+		{"POST /flows/check", admin, s.postFlowCheck, "", ""},
+		{"POST /flows/dry", admin, s.postFlowDry, "", ""},
+		{"GET /flows/{id}", read, s.getFlowPage, "", ""},
+		{"POST /flows/{id}", admin, s.postFlowPage, "", ""},
+		{"POST /flows/{id}/run", emit, s.postRunFlow, "", ""},
+		{"POST /flows/{id}/delete", admin, s.postDeleteFlow, "", ""},
+		{"GET /triggers", read, s.getTriggersPage, "", ""},
+		{"GET /triggers/new", admin, s.getNewTrigger, "", ""},
+		{"POST /triggers/new", admin, s.postTriggerPage, "", ""},
+		{"POST /triggers/preview", admin, s.postTriggerPreview, "", ""},
+		{"GET /triggers/explain", read, s.getTriggered, "", ""},
+		{"GET /triggers/{id}", read, s.getTriggerPage, "", ""},
+		{"POST /triggers/{id}", admin, s.postTriggerPage, "", ""},
+		{"POST /triggers/{id}/enabled", admin, s.postTriggerState, "", ""},
+		{"POST /triggers/{id}/delete", admin, s.postDeleteTrigger, "", ""},
+		{"GET /runs", read, s.getRunsPage, "", ""},
+		{"GET /runs/live", read, s.getRunChanges, "", ""},
+		{"GET /runs/{id}", read, s.getRunPage, "", ""},
+		{"POST /runs/{id}/cancel", emit, s.postCancelRunPage, "", ""},
+		{"POST /runs/{id}/retry", emit, s.postRetryRunPage, "", ""},
+		{"GET /secrets", admin, s.getSecretsPage, "", ""},
+		{"POST /secrets", admin, s.postSecretPage, "", ""},
+		{"POST /secrets/{id}", admin, s.postEditSecret, "", ""},
+		{"POST /secrets/{id}/delete", admin, s.postDeleteSecret, "", ""},
+		{"POST /secrets/{id}/reveal", admin, s.postRevealSecret, "", ""},
 		{"GET /catalog", read, s.getCatalogPage, "Catalog", "c"},
 		{"GET /catalog/{type}/words", read, s.getWordsPage, "", ""},
 		{"POST /catalog/{type}/words", admin, s.postWordsPage, "", ""},
@@ -313,7 +341,7 @@ func (s *Server) brandTable() []route {
 // routes builds the mux. What no route knows is a problem, too.
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
-	table := slices.Concat(s.table(), s.identityTable(), s.brandTable(), s.alertTable(), s.notifyTable(), s.routingTable(), s.agentTable())
+	table := slices.Concat(s.table(), s.identityTable(), s.brandTable(), s.alertTable(), s.notifyTable(), s.routingTable(), s.agentTable(), s.flowTable())
 	hidden := map[string]bool{}
 	for _, r := range table {
 		hidden[r.pattern] = r.doc.hidden
