@@ -79,8 +79,8 @@ func qgroups(sys string, mounts []btrfsMount) (all []usage) {
 func mountsOf(devices string, mounts []btrfsMount) (at []btrfsMount) {
 	for _, m := range mounts {
 		device := m.device
-		if real, err := filepath.EvalSymlinks(device); err == nil {
-			device = real // /dev/mapper/x is a link to /dev/dm-0
+		if followed, err := filepath.EvalSymlinks(device); err == nil {
+			device = followed // /dev/mapper/x is a link to /dev/dm-0
 		}
 		if _, err := os.Lstat(filepath.Join(devices, filepath.Base(device))); err == nil {
 			at = append(at, m)
