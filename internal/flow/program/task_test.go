@@ -62,6 +62,12 @@ func (j *journal) Do(ctx context.Context, e program.Effect) (program.Answer, err
 	return a, nil
 }
 
+func (j *journal) clock() time.Time {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.now
+}
+
 // run runs a program as far as it comes with the answers of now.
 func (j *journal) run(t *testing.T, p *program.Program, input any, change ...func(*program.Run)) program.Result {
 	t.Helper()
@@ -69,7 +75,7 @@ func (j *journal) run(t *testing.T, p *program.Program, input any, change ...fun
 	for key, a := range j.answers {
 		answers[key] = a
 	}
-	r := program.Run{ID: "run-1", Input: input, StartedAt: start, Answers: answers, Effects: j, Now: func() time.Time { return j.now }}
+	r := program.Run{ID: "run-1", Input: input, StartedAt: start, Answers: answers, Effects: j, Now: j.clock}
 	for _, c := range change {
 		c(&r)
 	}
@@ -98,6 +104,7 @@ func TestTasks(t *testing.T) {
 		{"if skips and goes on", "do: [{a: {if: .x > 1, set: {y: 1}, then: end}}, {b: {set: '${ {z: .x} }'}}]", "{x: 1}", "{z: 1}"},
 		{"if holds", "do: [{a: {if: .x > 1, set: {y: 1}, then: end}}, {b: {set: {z: 1}}}]", "{x: 2}", "{y: 1}"},
 		{"input.from, output.as, export", "do: [{a: {input: {from: .in}, set: {v: '${ . }'}, output: {as: '{out: .v, was: $input}'}, export: {as: '{kept: .out}'}}}, {b: {set: {c: '${ $context.kept }'}}}]", "{in: 7}", "{c: 7}"},
+		{"$input behind the tasks inside", "do: [{a: {input: {from: .in}, do: [{b: {input: {from: '5'}, set: {q: '${ $input }'}}}], output: {as: '{q: .q, was: $input}'}}}]", "{in: 7}", "{q: 5, was: 7}"},
 		{"an object template as output", "do: [{a: {set: {v: 1}, output: {as: {w: '${ .v }', x: fixed}}}}]", "{}", "{w: 1, x: fixed}"},
 		{"output of the flow", "output: {as: .v}\ndo: [{a: {set: {v: 5}}}]", "{}", "5"},
 		{"exit leaves the list", "do: [{a: {do: [{b: {set: {x: 1}, then: exit}}, {c: {set: {x: 2}}}]}}, {d: {set: '${ . + {y: 1} }'}}]", "{}", "{x: 1, y: 1}"},
