@@ -101,7 +101,7 @@ func TestHostSystemd(t *testing.T) {
 	// A restart of the server tells nothing twice, nor does one of systemd.
 	before := len(s.find("filter", `kind == "host"`).Events)
 	s.stop()
-	s = startOn(t, s.data, sourcesOf(m, "grace: 2s"))
+	s = startOn(t, s.data, sourcesOf(m, "grace: 1h"))
 	eventually(t, "service_down to run again", func() bool { status, _ := s.sourceStatus("service_down"); return status == "running" })
 	m.stop()
 	eventually(t, "service_down to miss systemd", func() bool { status, _ := s.sourceStatus("service_down"); return status == "unavailable" })
@@ -154,8 +154,11 @@ func provokeServices(t *testing.T, s *server, m *machine) {
 	m.startUnit("flapping.service")
 	same(t, "a flapping service", object{
 		"unit": "flapping.service", "reason": "restarted", "result": "exit-code", "exit_status": 78, "restarts": 1,
-		"description": "A daemon with a broken configuration", "output": "cannot read my configuration\n",
-	}, s.await(`type == "service_down" && data.unit == "flapping.service"`, "since", "active_state", "sub_state", "invocation_id"))
+		"description": "A daemon with a broken configuration",
+	}, s.await(`type == "service_down" && data.unit == "flapping.service"`, "since", "active_state", "sub_state", "invocation_id", "output"))
+	if e := s.one(`data.unit == "flapping.service"`); !strings.HasPrefix(text(dig(e, "data.output")), "cannot read my configuration\n") {
+		t.Errorf("a flapping service: %v", e)
+	}
 	eventually(t, "many restarts", func() bool {
 		n, _ := m.property("flapping.service", "org.freedesktop.systemd1.Service.NRestarts").Value().(uint32)
 		return n > 50

@@ -233,13 +233,16 @@ const outputLines = 20
 
 // tell records an event about a service, through a flood of its reason.
 func (s *service) tell(ctx context.Context, env *Env, f *flood, u *unit, reason string, severity event.Severity) error {
-	at := u.changed
+	at, since := u.changed, u.changed
+	if since.IsZero() {
+		since = time.Now()
+	}
 	if reason == "degraded" {
 		at = time.Now() // that is when the grace period ended
 	}
 	data := map[string]any{
 		"unit": u.name, "reason": reason, "restarts": u.restarts, "active_state": u.active, "sub_state": u.sub,
-		"since": u.changed.UTC().Format(time.RFC3339Nano),
+		"since": since.UTC().Format(time.RFC3339Nano),
 	}
 	if u.result != "" {
 		data["result"] = u.result

@@ -100,11 +100,12 @@ func (r *record) since(o *record) time.Duration {
 }
 
 // before tells whether a record came before another, whatever the clock did; of
-// another boot it did.
+// another boot it did. Within a second they are one: journald takes in what is
+// printed by another way than records of systemd, and maybe sooner.
 func (r *record) before(o *record) bool {
 	here, _ := strconv.ParseInt(string(r.Monotonic), 10, 64)
 	there, _ := strconv.ParseInt(string(o.Monotonic), 10, 64)
-	return r.Boot != o.Boot || here < there
+	return r.Boot != o.Boot || here < there-time.Second.Microseconds()
 }
 
 // unit is the unit that a record of a service manager is about, and its run. A
