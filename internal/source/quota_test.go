@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -123,8 +124,8 @@ func TestQuotaHysteresis(t *testing.T) {
 func TestQuotaWake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := opens(t, "disk_full", "interval: 1h").source.(*disk)
-		looks := 0
-		d.mounts = func() ([]mount, error) { looks++; return nil, nil }
+		var looks atomic.Int64
+		d.mounts = func() ([]mount, error) { looks.Add(1); return nil, nil }
 		d.quotas = func(func(string) bool) ([]usage, error) { return nil, errors.New("no quotas") }
 		s := newStage()
 		wake := make(chan struct{}, 1)
@@ -139,14 +140,14 @@ func TestQuotaWake(t *testing.T) {
 		}
 		time.Sleep(2 * diskSettle)
 		synctest.Wait()
-		if looks < 2 || looks > 3 {
-			t.Errorf("%d looks after a storm of warnings", looks)
+		if n := looks.Load(); n < 2 || n > 3 {
+			t.Errorf("%d looks after a storm of warnings", n)
 		}
-		before := looks
+		before := looks.Load()
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if looks != before+1 {
-			t.Errorf("%d looks after an hour, before %d", looks, before)
+		if n := looks.Load(); n != before+1 {
+			t.Errorf("%d looks after an hour, before %d", n, before)
 		}
 	})
 }
