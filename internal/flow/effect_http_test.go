@@ -118,7 +118,9 @@ func reply(w http.ResponseWriter, kind, body string) {
 func TestHTTP(t *testing.T) {
 	k := newKit(t)
 	k.out(nil, nil)
-	s := newRemote(t, func(w http.ResponseWriter, r *http.Request) { reply(w, "application/json", `{"n":1,"path":"`+r.URL.Path+`"}`) })
+	s := newRemote(t, func(w http.ResponseWriter, r *http.Request) {
+		reply(w, "application/json", `{"n":1,"path":"`+r.URL.Path+`"}`)
+	})
 	a := k.asks(&program.Request{Method: "POST", URI: s.URL + "/a?b=c", Headers: map[string]string{"X-Own": "1", "Host": "inner.example"}, Body: []byte("x"), Auth: &program.Auth{Scheme: "basic", Username: "u", Password: "p"}})
 	if diff := cmp.Diff(map[string]any{"n": 1, "path": "/a"}, a.Output); diff != "" || a.Err != nil {
 		t.Error(diff, a.Err)
@@ -299,7 +301,7 @@ do:
       call: http
       with:
         method: get
-        endpoint: {uri: "`+s.URL+`/ok", authentication: {use: own}}
+        endpoint: {uri: "` + s.URL + `/ok", authentication: {use: own}}
         headers: {X-Api-Key: "${ $secrets.api.token }"}
         query: {q: "${ $secrets.api.token }"}
         output: response
@@ -307,7 +309,7 @@ do:
       call: http
       with:
         method: get
-        endpoint: {uri: "`+s.URL+`/fail", authentication: {use: own}}
+        endpoint: {uri: "` + s.URL + `/fail", authentication: {use: own}}
         query: {q: "${ $secrets.api.token }"}
 `)
 	r, err := k.StartRun(t.Context(), state.System(), id, nil, "")
