@@ -3,6 +3,7 @@ package flow
 import (
 	"context"
 	"encoding/json"
+	"strings"
 
 	"github.com/tocsin-events/tocsin/internal/event"
 	"github.com/tocsin-events/tocsin/internal/flow/jq"
@@ -52,9 +53,11 @@ func (e *Engine) eventOf(r *Run, attributes map[string]any) (event.Event, error)
 		delete(given, name)
 	}
 	given["specversion"] = "1.0"
-	// What a flow says has the flow as its source, whatever the flow writes: a source
-	// of the server's own would speak for another part of it.
-	given["source"] = e.o.Source + "/" + producer + "/" + r.Flow.String()
+	// A source of the server's own would speak for another part of it. Whatever it is,
+	// the account and sourceflowid say which flow has emitted the event.
+	if source, ok := given["source"].(string); !ok || source == e.o.Source || strings.HasPrefix(source, e.o.Source+"/") {
+		given["source"] = e.o.Source + "/" + producer + "/" + r.Flow.String()
+	}
 	body, err := json.Marshal(given)
 	if err != nil {
 		return event.Event{}, err
