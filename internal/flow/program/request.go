@@ -52,8 +52,8 @@ type Response struct {
 // caller.
 func (r *Request) Answer(res Response) Answer {
 	if most := 299 + 100*ifelse(r.Redirect, 1, 0); res.Status < 200 || res.Status > most {
-		detail := strings.ToValidUTF8(string(res.Body[:min(len(res.Body), 200)]), "")
-		return Answer{Err: Failure(TypeCommunication, res.Status, "%s %s answered %d %s %s", r.Method, r.URI, res.Status, http.StatusText(res.Status), strings.TrimSpace(detail))}
+		said := http.StatusText(res.Status) + " " + strings.TrimSpace(strings.ToValidUTF8(string(res.Body[:min(len(res.Body), 200)]), ""))
+		return Answer{Err: Failure(TypeCommunication, res.Status, "%s %s answered %d %s", r.Method, r.URI, res.Status, strings.TrimSpace(said))}
 	}
 	if r.Output == "raw" {
 		return sizedAnswer(base64.StdEncoding.EncodeToString(res.Body))

@@ -250,7 +250,6 @@ func (x *exec) perform(a *activation) (out any, ran bool, err error) {
 		return nil, true, err
 	}
 	end := err
-	x.act, x.slots[slotInput] = a, input
 	if out, err = x.leave(t.outputAs, t.outputSchema, out); err != nil {
 		return nil, true, err
 	}

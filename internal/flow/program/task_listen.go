@@ -323,7 +323,6 @@ func (l *listenTask) each(x *exec, a *activation, input any) (any, error) {
 	var all []any
 	var after string
 	for i := 0; ; i++ {
-		x.act, x.slots[slotInput] = a, input
 		spec, err := x.listen(l.to, input)
 		if err != nil {
 			return nil, err
@@ -342,7 +341,6 @@ func (l *listenTask) each(x *exec, a *activation, input any) (any, error) {
 		}
 		all, after = append(all, h.events...), h.last
 		if l.to.untilIs != nil {
-			x.act, x.slots[slotInput] = a, input
 			if stop, err := x.condition(l.to.untilIs.expr, any(all)); err != nil || stop {
 				return out, err
 			}

@@ -178,7 +178,6 @@ func (r *tryTask) run(x *exec, a *activation, input any) (any, error) {
 		if err == nil || !errors.As(err, &failure) || failure.Final {
 			return out, err
 		}
-		x.act, x.slots[slotInput] = a, input
 		if caught, err := r.catches(x, failure, input); err != nil || !caught {
 			return nil, cmpError(err, failure)
 		}
