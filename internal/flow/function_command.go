@@ -153,7 +153,11 @@ func runCommand(ctx context.Context, argv, environment []string, limit time.Dura
 	if cmd.ProcessState != nil {
 		did.status = cmd.ProcessState.ExitCode()
 	}
-	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && (!exited || did.status < 0) && !(errors.Is(err, exec.ErrWaitDelay) && !did.late) {
+	_, exited := errors.AsType[*exec.ExitError](err)
+	switch {
+	case err == nil, exited && did.status >= 0:
+	case errors.Is(err, exec.ErrWaitDelay) && !did.late: // what it left behind held its output open
+	default:
 		did.err = err
 	}
 	return did

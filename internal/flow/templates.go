@@ -10,7 +10,7 @@ import (
 )
 
 //go:embed templates/*.yaml
-var templateFiles embed.FS //nolint:gochecknoglobals // files, as they are
+var templateFiles embed.FS
 
 // Template is a flow to begin with.
 type Template struct {
