@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -34,12 +35,12 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 
 // pages renders templates.
 type pages struct {
-	byName map[string]*template.Template
+	byName map[string]func() *template.Template // parsed when a page is shown first: all of them need 15 MB
 	guard  *http.CrossOriginProtection
 }
 
 func newPages() *pages {
-	p := &pages{byName: map[string]*template.Template{}, guard: http.NewCrossOriginProtection()}
+	p := &pages{byName: map[string]func() *template.Template{}, guard: http.NewCrossOriginProtection()}
 	p.guard.AddInsecureBypassPattern("POST " + unsubscribePath) // what its link says is signed, and no session is used
 	shared := template.New("").Funcs(template.FuncMap{
 		"exact": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 MST") },
@@ -69,8 +70,9 @@ func newPages() *pages {
 		panic("web: templates: " + err.Error()) // the pattern is a constant
 	}
 	for _, file := range names {
-		own := template.Must(template.Must(shared.Clone()).ParseFS(templateFiles, file))
-		p.byName[strings.TrimSuffix(strings.TrimPrefix(file, "ui/page_"), ".html")] = own
+		p.byName[strings.TrimSuffix(strings.TrimPrefix(file, "ui/page_"), ".html")] = sync.OnceValue(func() *template.Template {
+			return template.Must(template.Must(shared.Clone()).ParseFS(templateFiles, file))
+		})
 	}
 	return p
 }
@@ -170,10 +172,11 @@ func (s *Server) render(w http.ResponseWriter, r *http.Request, name string, v p
 }
 
 func (s *Server) renderStatus(w http.ResponseWriter, r *http.Request, status int, name string, v pageView) error {
-	t := s.pages.byName[name]
-	if t == nil {
+	parse := s.pages.byName[name]
+	if parse == nil {
 		return fmt.Errorf("there is no template %s", name)
 	}
+	t := parse()
 	if p := callerOf(r).principal; p != nil {
 		v.User, v.ActsAs, v.Nav = p.Name, p.ActsAs, s.navigation(p, v.Active)
 		if err := s.countNew(r.Context(), p, v.Nav); err != nil {
@@ -222,12 +225,16 @@ func (s *Server) static() http.Handler {
 	})
 }
 
-// relative is how long ago something was, for people.
+// relative is how long ago something was, or when it will be, for people.
 func relative(t time.Time) string {
 	d := time.Since(t)
 	switch {
+	case d < -48*time.Hour:
+		return fmt.Sprintf("in %d days", int(-d.Hours()/24))
+	case d < -2*time.Hour:
+		return fmt.Sprintf("in %d h", int(-d.Hours()))
 	case d < -time.Minute:
-		return "in the future"
+		return fmt.Sprintf("in %d min", int(-d.Minutes()))
 	case d < 10*time.Second:
 		return "now"
 	case d < 2*time.Minute:

@@ -254,7 +254,7 @@ func (s *Server) getLive(w http.ResponseWriter, r *http.Request) error {
 			return nil, err
 		}
 		var out bytes.Buffer
-		if err := s.pages.byName["events"].ExecuteTemplate(&out, "eventrow", row); err != nil {
+		if err := s.pages.byName["events"]().ExecuteTemplate(&out, "eventrow", row); err != nil {
 			return nil, err
 		}
 		return bytes.ReplaceAll(out.Bytes(), []byte("\n"), []byte(" ")), nil

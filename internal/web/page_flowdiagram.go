@@ -360,6 +360,6 @@ func (l *layout) around(nodes []*drawNode, s *side, edge, to int) {
 // file is the picture as a file of its own, which brings its colours along.
 func (s *Server) diagramFile(d *diagram) ([]byte, error) {
 	var out bytes.Buffer
-	err := s.pages.byName["flow"].ExecuteTemplate(&out, "diagramfile", d)
+	err := s.pages.byName["flow"]().ExecuteTemplate(&out, "diagramfile", d)
 	return out.Bytes(), err
 }

@@ -197,7 +197,7 @@ func (s *Server) postRoutingPage(w http.ResponseWriter, r *http.Request) error {
 		l.Severity, l.Href = entry.Severity.String(), "/catalog/"+row.Type
 	}
 	var out strings.Builder
-	if err := s.pages.byName["routing"].ExecuteTemplate(&out, "routingrow", l); err != nil {
+	if err := s.pages.byName["routing"]().ExecuteTemplate(&out, "routingrow", l); err != nil {
 		return fmt.Errorf("page routing: %w", err)
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
