@@ -271,10 +271,15 @@ func (e *Engine) execute(ctx context.Context, r *Run, p *program.Program) error 
 		return err
 	}
 	limits := e.o.Limits()
-	steps := newRecorder()
+	used := &used{}
+	steps := newRecorder(used)
 	got, err := p.Run(ctx, program.Run{
 		ID: string(r.ID), Input: input, StartedAt: r.Started, Answers: answers, Effects: &hands{e: e, r: r},
-		Secret:  func(name string) (any, error) { return e.secret(ctx, r, name) },
+		Secret: func(name string) (any, error) {
+			v, err := e.secret(ctx, r, name)
+			used.add(v)
+			return v, err
+		},
 		Runtime: map[string]any{"name": "tocsin", "version": e.o.Version, "metadata": map[string]any{}},
 		OnStep:  steps.take, Patience: patience, MaxSteps: limits.MaxSteps, MaxTime: limits.MaxTime,
 	})
@@ -289,6 +294,7 @@ func (e *Engine) execute(ctx context.Context, r *Run, p *program.Program) error 
 	if err != nil {
 		return err
 	}
+	used.mask(&got)
 	return e.settle(ctx, r, &got)
 }
 
@@ -440,6 +446,7 @@ func (h *hands) Do(ctx context.Context, f program.Effect) (program.Answer, error
 type recorder struct {
 	all   []program.Step
 	bytes int
+	used  *used
 }
 
 const (
@@ -448,13 +455,14 @@ const (
 	maxAllBytes  = 512 << 10 // of all of a run
 )
 
-func newRecorder() *recorder { return &recorder{} }
+func newRecorder(used *used) *recorder { return &recorder{used: used} }
 
 func (s *recorder) take(step program.Step) {
 	if len(s.all) >= maxStepsKept || s.bytes > maxAllBytes {
 		return
 	}
-	step.Input, step.Output = s.bound(step.Input), s.bound(step.Output)
+	c := s.used.concealer()
+	step.Input, step.Output, step.Err = s.bound(c.value(step.Input)), s.bound(c.value(step.Output)), c.fault(step.Err)
 	s.all = append(s.all, step)
 }
 

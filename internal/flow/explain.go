@@ -72,7 +72,7 @@ func (e *Engine) ExplainEvent(ctx context.Context, seq event.Seq) ([]Verdict, er
 		case ev.Text(ingest.QuarantineAttribute) == "true":
 			v.Skip, v.Detail = Disabled, "the event is quarantined: nothing acts on it"
 		default:
-			if v.Skip, v.Detail = t.refuses(ctx, &ev, in); v.Skip == "" {
+			if v.Skip, v.Detail = t.refuses(&ev, in); v.Skip == "" {
 				if v.Run, v.Detail, err = e.outcome(ctx, t, &ev); err != nil {
 					return nil, err
 				}
@@ -145,7 +145,7 @@ func (e *Engine) Rehearse(ctx context.Context, d DryRun) (Rehearsal, error) {
 		return out, event.Invalidf("input: %w", err)
 	}
 	play := &rehearsal{out: &out, now: time.Now().UTC(), answers: map[string]program.Answer{}}
-	steps := newRecorder()
+	steps := newRecorder(&used{})
 	for range 100 { // each wait and listen is one more
 		steps.all, steps.bytes = nil, 0
 		got, err := p.Run(ctx, program.Run{

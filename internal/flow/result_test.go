@@ -316,3 +316,36 @@ func TestCancelRetry(t *testing.T) {
 		t.Errorf("%d acts are recorded", n)
 	}
 }
+
+// What is kept of a run has no secret in it, wherever the flow has put it.
+func TestConcealed(t *testing.T) {
+	k := newKit(t)
+	const word = "correct-horse-battery"
+	if _, err := k.CreateSecret(t.Context(), state.System(), "door", []byte(`"`+word+`"`)); err != nil {
+		t.Fatal(err)
+	}
+	document := strings.Replace(named("leaky", `
+- take: {set: {key: "${ $secrets.door }", deep: {list: ["${ \"x \" + $secrets.door }"]}}}
+- say: {call: status, with: {status: "${ $secrets.door }", message: "${ $secrets.door }"}}
+- out: {raise: {error: {type: https://example.com/e, status: 500, title: "${ $secrets.door }", detail: "${ $secrets.door }"}}}
+`), "do:\n", "use: {secrets: [door]}\ndo:\n", 1)
+	id := k.flow(document)
+	k.trigger(id, func(tr *Trigger) { tr.Types = []string{"knock"} })
+	seq := k.emits("knock", "1", `{}`)
+	told := k.comes("trigger.event.error", 1)
+	found, err := k.ListTriggers(t.Context(), 0, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := k.GetRun(t.Context(), runOfEvent(found[0].ID, seq))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := fmt.Sprintf("%+v %s %s", r.Document, r.Output, told[0].AppendJSON(nil))
+	for _, s := range r.Steps {
+		kept += fmt.Sprintf(" %s %s %v", s.Input, s.Output, s.Err)
+	}
+	if strings.Contains(kept, word) || !strings.Contains(kept, "********************") || len(r.Steps) != 3 {
+		t.Errorf("%d steps: %s", len(r.Steps), kept)
+	}
+}
