@@ -134,6 +134,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	all.Go(func() { errs[1] = e.work(ctx) })
 	err := e.follower.Run(ctx)
 	all.Wait()
+	e.aside.Wait()
 	stop()
 	writer.Wait()
 	return errors.Join(append(errs, err)...)

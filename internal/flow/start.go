@@ -111,7 +111,7 @@ func (e *Engine) cancel(id RunID, why string) {
 	if e.queue.stop(id, stop) {
 		return
 	}
-	go func() { // the caller may be the follower, which must not wait for the writer
+	e.aside.Go(func() { // the caller may be the follower, which must not wait for the writer
 		ctx := context.Background()
 		r, err := findRun(ctx, e.o.State.Reader(), id)
 		if err != nil || r.State.Over() || e.queue.stop(id, stop) {
@@ -122,7 +122,7 @@ func (e *Engine) cancel(id RunID, why string) {
 		}
 		e.queue.leave(id, &r)
 		e.announce()
-	}()
+	})
 }
 
 // RetryRun starts a run anew from where it failed: what its effects came to is
