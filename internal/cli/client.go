@@ -75,6 +75,11 @@ func (k *client) open(ctx context.Context, method, path, media string, body io.R
 	if err != nil {
 		return nil, fmt.Errorf("request: %w", err)
 	}
+	return k.do(req, media)
+}
+
+// do is open for a request that is made already.
+func (k *client) do(req *http.Request, media string) (*http.Response, error) {
 	if media != "" {
 		req.Header.Set("Content-Type", media)
 	}

@@ -97,6 +97,7 @@ func describeFlows() map[string]operation {
 }
 
 func flowSchemas() object {
+	fault := object{"type": []string{"object", "null"}, "properties": object{"type": object{"type": "string"}, "status": object{"type": "integer"}, "title": object{"type": "string"}, "detail": object{"type": "string"}, "instance": object{"type": "string"}, "message": object{"type": "string"}}}
 	str, boolean, integer, free := object{"type": "string"}, object{"type": "boolean"}, object{"type": "integer"}, object{}
 	id := object{"type": "string", "pattern": "^[1-9][0-9]{0,17}$"}
 	texts := object{"type": "array", "items": object{"type": "string", "minLength": 1}}
@@ -127,13 +128,12 @@ func flowSchemas() object {
 	triggerShown := shown(trigger)
 	triggerShown["skips"] = object{"type": "object", "additionalProperties": integer}
 	step := record("task kind state started_at duration_ms input output error effect", object{
-		"task": str, "name": str, "kind": str, "state": str, "started_at": str, "duration_ms": object{"type": "number"}, "input": free, "output": free, "error": str, "effect": str,
+		"task": str, "name": str, "kind": str, "state": str, "started_at": str, "duration_ms": object{"type": "number"}, "input": free, "output": free, "error": fault, "effect": str,
 		"replayed": boolean, "path": object{"type": "array", "items": integer}, "attempt": integer,
 	})
 	steps := object{"type": "array", "items": step}
 	problem := record("path line column problem", object{"path": str, "line": integer, "column": integer, "problem": str, "instead": str})
 	problems := object{"type": "array", "items": problem}
-	fault := object{"type": []string{"object", "null"}}
 	states := []string{}
 	for _, s := range runStates() {
 		states = append(states, string(s))
@@ -153,7 +153,7 @@ func flowSchemas() object {
 		}),
 		"Run": record("id flow_id state input output error status status_msg steps trigger_id slot event_sequence", object{
 			"id": str, "flow_id": str, "flow": str, "version": str, "state": word(states...), "trigger_id": orNone, "slot": when, "event_sequence": orNone,
-			"input": free, "output": free, "error": str, "fault": fault, "status": str, "status_msg": str, "steps": steps, "priority": integer, "by": str, "parent": str,
+			"input": free, "output": free, "error": fault, "status": str, "status_msg": str, "steps": steps, "priority": integer, "by": str, "parent": str,
 			"retry_of": str, "recoveries": integer, "queued_at": str, "started_at": when, "finished_at": when, "duration_ms": integer, "due": when,
 		}),
 		"Trigger": record("id name kind flow enabled", triggerShown), "NewTrigger": input("name kind flow", trigger), "TriggerPatch": input("", trigger),

@@ -121,13 +121,28 @@ func newProblemLine(p *program.Problem, lines []string) problemLine {
 	return out
 }
 
-// getNewFlow shows the editor with next to nothing in it.
+// getNewFlow shows the editor with a template, or with next to nothing.
 func (s *Server) getNewFlow(w http.ResponseWriter, r *http.Request) error {
-	q := readQuery(r)
+	q := readQuery(r, "template")
 	if q.err != nil {
 		return q.err
 	}
 	v := flowView{Document: blankFlow}
+	all, err := flow.Templates()
+	if err != nil {
+		return err
+	}
+	known := q.text("template") == ""
+	for _, t := range all {
+		on := t.Name == q.text("template")
+		v.Templates = append(v.Templates, templateLine{t.Name, t.Title, t.Summary, on})
+		if on {
+			known, v.Document = true, t.Document
+		}
+	}
+	if !known {
+		return event.NotFoundf("there is no template %q", clipTo(q.text("template"), 64))
+	}
 	return s.showFlow(w, r, v, nil)
 }
 

@@ -104,8 +104,8 @@ func newStepLines(steps []program.Step) (all []stepLine, more int) {
 		}
 		s := &steps[i]
 		l := stepLine{
-			ID: "step-" + strconv.Itoa(i), Name: line(s.Name), Task: line(s.Task), Kind: s.Kind, Depth: min(strings.Count(s.Task, "/")/3, 8), Badge: stepBadge(s.State),
-			Took: latencyText(s.Duration), Started: s.StartedAt, Input: pretty(s.Input), Effect: line(s.Effect), Replayed: s.Replayed, Where: whereText(s),
+			ID: "step-" + strconv.Itoa(i), Name: line(s.Name), Task: line(s.Task), Kind: s.Kind, Depth: min(max(strings.Count(s.Task, "/")/3-1, 0), 8), Badge: stepBadge(s.State),
+			Took: stepTime(s.Duration), Started: s.StartedAt, Input: pretty(s.Input), Effect: line(s.Effect), Replayed: s.Replayed, Where: whereText(s),
 			From: 100 * float64(s.StartedAt.Sub(first)) / whole, Width: max(0.6, 100*float64(s.Duration)/whole),
 		}
 		l.From = min(l.From, 100-0.6)
@@ -119,6 +119,14 @@ func newStepLines(steps []program.Step) (all []stepLine, more int) {
 		all = append(all, l)
 	}
 	return all, 0
+}
+
+// stepTime is how long a task took; most that only compute take next to nothing.
+func stepTime(d time.Duration) string {
+	if d < 10*time.Microsecond {
+		return "< 0.01 ms"
+	}
+	return latencyText(d)
 }
 
 // whereText says which of several times a task ran.

@@ -33,7 +33,7 @@ func runBadge(s flow.RunState) badge {
 func newRunLineView(r *flow.Run) runLine {
 	l := runLine{
 		ID: string(r.ID), Short: clipHash(string(r.ID), 8), Badge: runBadge(r.State), By: line(r.By), Slot: r.Slot, Queued: r.Queued,
-		Status: line(r.Status), Message: line(r.StatusMsg), Error: line(cmp.Or(r.Error, r.Failure)),
+		Status: line(r.Status), Message: line(r.StatusMsg), Error: clipTo(line(cmp.Or(r.Error, r.Failure)), 160),
 		Flow: link{Text: line(r.FlowName), Href: "/flows/" + r.Flow.String()},
 	}
 	if l.Status == "unknown" {

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -24,8 +25,7 @@ type runRow struct {
 	Event      *string         `json:"event_sequence"`
 	Input      json.RawMessage `json:"input"`
 	Output     json.RawMessage `json:"output"`
-	Error      string          `json:"error"` // with the task's path
-	Fault      *program.Error  `json:"fault"`
+	Error      *runError       `json:"error"` // null while there is none
 	Status     string          `json:"status"`
 	StatusMsg  string          `json:"status_msg"`
 	Steps      []stepRow       `json:"steps"`
@@ -51,11 +51,33 @@ type stepRow struct {
 	DurationMS float64           `json:"duration_ms"`
 	Input      any               `json:"input"`
 	Output     any               `json:"output"`
-	Error      string            `json:"error"`
+	Error      *runError         `json:"error"`
 	Effect     string            `json:"effect"` // its key in the run's journal
 	Replayed   bool              `json:"replayed"`
 	Path       []int             `json:"path"`
 	Attempt    int               `json:"attempt"`
+}
+
+// runError is why a run or a task failed: an error of the specification (RFC 9457),
+// with all of it in one line, as events tell it.
+type runError struct {
+	Type     string `json:"type"`
+	Status   int    `json:"status"`
+	Title    string `json:"title"`
+	Detail   string `json:"detail,omitempty"`
+	Instance string `json:"instance,omitempty"` // the task's path
+	Message  string `json:"message"`
+}
+
+// newRunError is nil where there is no error.
+func newRunError(fault *program.Error, message string) *runError {
+	switch {
+	case fault != nil:
+		return &runError{fault.Type, fault.Status, fault.Title, fault.Detail, fault.Instance, message}
+	case message != "": // the flow could not begin, or was ended
+		return &runError{Type: program.TypeRuntime, Status: http.StatusInternalServerError, Title: "Not Run To Its End", Detail: message, Message: message}
+	}
+	return nil
 }
 
 func newStepRows(steps []program.Step) []stepRow {
@@ -70,7 +92,7 @@ func newStepRows(steps []program.Step) []stepRow {
 			row.Path = []int{}
 		}
 		if s.Err != nil {
-			row.Error = s.Err.Error()
+			row.Error = newRunError(s.Err, s.Err.Error())
 		}
 		all = append(all, row)
 	}
@@ -90,12 +112,9 @@ const smallValue = 4 << 10
 // newRunLine is a run in a list: without its steps, and without large values.
 func newRunLine(r *flow.Run) runRow {
 	row := runRow{
-		ID: r.ID, FlowID: r.Flow.String(), Flow: r.FlowName, Version: r.Hash, State: r.State, Slot: r.Slot, Error: r.Error, Fault: r.Fault,
+		ID: r.ID, FlowID: r.Flow.String(), Flow: r.FlowName, Version: r.Hash, State: r.State, Slot: r.Slot, Error: newRunError(r.Fault, cmp.Or(r.Error, r.Failure)),
 		Status: r.Status, StatusMsg: r.StatusMsg, Steps: []stepRow{}, Priority: r.Priority, By: r.By, Parent: r.Parent, RetryOf: r.RetryOf,
 		Recoveries: r.Recovers, Queued: r.Queued, Started: someTime(r.Started), Finished: someTime(r.Finished), DurationMS: r.Millis,
-	}
-	if row.Error == "" {
-		row.Error = r.Failure
 	}
 	if !r.State.Over() {
 		row.Due = someTime(r.Due)

@@ -37,7 +37,9 @@
   const local = (d) => d.getFullYear() + "-" + pad(d.getMonth() + 1) + "-" + pad(d.getDate()) + " " + pad(d.getHours()) + ":" + pad(d.getMinutes()) + ":" + pad(d.getSeconds());
   const ago = (d) => {
     const s = Math.round((Date.now() - d) / 1000);
-    if (s < -60) return "in the future";
+    if (s < -172800) return "in " + Math.floor(-s / 86400) + " days";
+    if (s < -7200) return "in " + Math.floor(-s / 3600) + " h";
+    if (s < -60) return "in " + Math.floor(-s / 60) + " min";
     if (s < 10) return "now";
     if (s < 120) return s + " s ago";
     if (s < 7200) return Math.floor(s / 60) + " min ago";
