@@ -99,7 +99,8 @@ type Engine struct {
 	writes   *writes
 	queue    *queue
 	waits    *waits
-	apis     apiCache // documents of call: openapi
+	apis     apiCache       // documents of call: openapi
+	aside    sync.WaitGroup // what the dispatcher and the scheduler do not wait for
 
 	mu      sync.Mutex // guards all below
 	active  *index     // what the triggers are; replaced as a whole
