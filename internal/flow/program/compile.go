@@ -30,8 +30,12 @@ type Parameter struct {
 	Doc      string
 }
 
-// maxTasks bounds what functions that call functions unfold to.
-const maxTasks = 10_000
+// What a document may hold; functions that call functions unfold to more than is
+// written.
+const (
+	maxTasks       = 10_000
+	maxExpressions = 5_000 // each takes some 50 µs to compile
+)
 
 // A compiler holds what is known while one document is compiled.
 type compiler struct {
@@ -41,6 +45,7 @@ type compiler struct {
 	scope    []string // variables of loops and catches around, with their $
 	most     int      // the longest that scope became
 	tasks    int
+	codes    int      // expressions
 	siblings []string // names of the tasks beside the one that is compiled
 	calling  []string // functions of the document that are being unfolded
 	secrets  []string

@@ -35,7 +35,7 @@ func TestProblems(t *testing.T) {
 		{head + "do: [{a: {set: {}}}, {a: {set: {}}}]", "/do/1", "two tasks with the name", "another name"},
 		{head + "do: [{end: {set: {}}}]", "/do/0", "can't be the name", "another name"},
 		{head + "do: [{a: {set: {}, then: bb}}, {b: {set: {}}}]", "/do/0/a/then", `there is no task "bb"`, "write then: b"},
-		{head + "do: [{a: {set: {}, thn: b}}]", "/do/0/a/thn", `"thn" is not known`, "write then"},
+		{head + "do: [{a: {set: {}, ten: b}}]", "/do/0/a/ten", `"ten" is not known`, "write then"},
 		{head + "do: [{a: {set: 5}}]", "/do/0/a/set", "not a number", "set: {name: value}"},
 		{head + "do: [{a: {set: {x: '${ .a | }'}}}]", "/do/0/a/set/x", "does not compile: unexpected EOF", ""},
 		{head + "do: [{a: {set: {x: '${ .a } and ${ .b }'}}}]", "/do/0/a/set/x", "does not compile", "one expression"},
@@ -177,27 +177,27 @@ func TestHeader(t *testing.T) {
 
 // TestHostile compiles and runs what would not end, or would take all memory.
 func TestHostile(t *testing.T) {
-	bomb := "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
-	for i := 1; i < 12; i++ {
-		bomb += fmt.Sprintf("a%d: &a%d [*a%d, *a%d, *a%d, *a%d, *a%d, *a%d, *a%d, *a%d, *a%d, *a%d]\n", i, i, i-1, i-1, i-1, i-1, i-1, i-1, i-1, i-1, i-1, i-1)
-	}
-	functions := "use: {functions: {f0: {set: {}}"
-	for i := 1; i < 20; i++ {
-		functions += fmt.Sprintf(", f%d: {do: [{a: {call: f%d}}, {b: {call: f%d}}]}", i, i-1, i-1)
-	}
-	defs := "{a0: {type: string}"
+	bomb := []string{"a0: &a0 [x, x, x, x, x, x, x, x, x, x]"}
+	functions, defs, many := []string{"f0: {set: {}}"}, []string{"a0: {type: string}"}, []string{}
 	for i := 1; i < 40; i++ {
-		defs += fmt.Sprintf(", a%d: {allOf: [{$ref: '#/$defs/a%d'}, {$ref: '#/$defs/a%d'}]}", i, i-1, i-1)
+		bomb = append(bomb, fmt.Sprintf("a%d: &a%d [%s]", i, i, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*a%d, ", i-1), 10), ", ")))
+		functions = append(functions, fmt.Sprintf("f%d: {do: [{a: {call: f%d}}, {b: {call: f%d}}]}", i, i-1, i-1))
+		defs = append(defs, fmt.Sprintf("a%d: {allOf: [{$ref: '#/$defs/a%d'}, {$ref: '#/$defs/a%d'}]}", i, i-1, i-1))
 	}
+	for i := range 20_000 {
+		many = append(many, fmt.Sprintf("k%d: '${ map(.) }'", i))
+	}
+	const head = "document: {dsl: 1.0.3, namespace: n, name: n, version: 1.0.0}\n"
 	for name, document := range map[string]string{
-		"a bomb of aliases":            bomb,
+		"a bomb of aliases":            strings.Join(bomb, "\n"),
 		"deep":                         strings.Repeat("[", 100_000),
 		"deep and closed":              strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000),
 		"deep JSON":                    strings.Repeat(`{"a":`, 5000) + "1" + strings.Repeat("}", 5000),
 		"large":                        strings.Repeat("x", 2<<20),
-		"functions that multiply":      "document: {dsl: 1.0.3, namespace: n, name: n, version: 1.0.0}\n" + functions + "}}\ndo: [{a: {call: f19}}]",
-		"a schema that multiplies":     "document: {dsl: 1.0.3, namespace: n, name: n, version: 1.0.0}\ndo: [{a: {input: {schema: {document: {$ref: '#/$defs/a39', $defs: " + defs + "}}}}, set: {}}}]",
-		"an expression that is nested": "document: {dsl: 1.0.3, namespace: n, name: n, version: 1.0.0}\ndo: [{a: {set: {x: '${ " + strings.Repeat("[", 30_000) + strings.Repeat("]", 30_000) + " }'}}}]",
+		"functions that multiply":      head + "use: {functions: {" + strings.Join(functions, ", ") + "}}\ndo: [{a: {call: f39}}]",
+		"a schema that multiplies":     head + "do: [{a: {input: {schema: {document: {$ref: '#/$defs/a39', $defs: {" + strings.Join(defs, ", ") + "}}}}, set: {}}}]",
+		"an expression that is nested": head + "do: [{a: {set: {x: '${ " + strings.Repeat("[", 30_000) + strings.Repeat("]", 30_000) + " }'}}}]",
+		"many expressions":             head + "do: [{a: {set: {" + strings.Join(many, ", ") + "}}}]",
 	} {
 		before := time.Now()
 		if _, err := program.Compile([]byte(document), program.Options{}); !errors.Is(err, event.ErrInvalid) {
@@ -208,14 +208,15 @@ func TestHostile(t *testing.T) {
 		}
 	}
 	for name, c := range map[string]struct{ body, want string }{
-		"endless jumps":      {"do: [{a: {set: {}, then: a}}]", "more than 100000 steps"},
-		"nested loops":       {"do: [{a: {for: {in: '[range(1000)]'}, do: [{b: {for: {in: '[range(1000)]'}, do: [{c: {set: {}}}]}}]}}]", "more than 100000 steps"},
-		"endless recursion":  {"do: [{a: {set: {x: '${ def f: f; f }'}}}]", "took longer than"},
-		"a large array":      {"do: [{a: {set: {x: '${ [range(3000000)] }'}}}]", ""},
-		"many large parts":   {"do: [{a: {set: {l: '${ \"x\" * 900000 }'}}}, {b: {set: {a: '${ .l }', b: '${ .l }', c: '${ .l }'}}}]", "larger than"},
-		"branches with much": {"do: [{l: {set: {l: '${ \"x\" * 900000 }'}}}, {f: {fork: {branches: [{a: {set: '${ . }'}}, {b: {set: '${ . }'}}]}}}]", "larger than"},
-		"retry without end":  {"do: [{a: {try: [{b: {raise: {error: {type: x, status: 1}}}}], catch: {retry: {}}}}]", "more than 100000 steps"},
-		"a limit is final":   {"do: [{a: {try: [{b: {set: {x: '${ def f: f; f }'}}}], catch: {}}}]", "took longer than"},
+		"endless jumps":        {"do: [{a: {set: {}, then: a}}]", "more than 100000 steps"},
+		"nested loops":         {"do: [{a: {for: {in: '[range(1000)]'}, do: [{b: {for: {in: '[range(1000)]'}, do: [{c: {set: {}}}]}}]}}]", "more than 100000 steps"},
+		"endless recursion":    {"do: [{a: {set: {x: '${ def f: f; f }'}}}]", "took longer than"},
+		"a large array":        {"do: [{a: {set: {x: '${ [range(3000000)] }'}}}]", ""},
+		"many large parts":     {"do: [{a: {set: {l: '${ \"x\" * 900000 }'}}}, {b: {set: {a: '${ .l }', b: '${ .l }', c: '${ .l }'}}}]", "larger than"},
+		"branches with much":   {"do: [{l: {set: {l: '${ \"x\" * 900000 }'}}}, {f: {fork: {branches: [{a: {set: '${ . }'}}, {b: {set: '${ . }'}}]}}}]", "larger than"},
+		"retry without end":    {"do: [{a: {try: [{b: {raise: {error: {type: x, status: 1}}}}], catch: {retry: {}}}}]", "more than 100000 steps"},
+		"a schema of an array": {"do: [{a: {set: {l: '${ [range(80000)] }'}}}, {b: {input: {schema: {document: {properties: {l: {items: {allOf: [" + strings.TrimSuffix(strings.Repeat("{type: integer}, ", 300), ", ") + "]}}}}}}, set: {}}}]", "too large for a schema"},
+		"a limit is final":     {"do: [{a: {try: [{b: {set: {x: '${ def f: f; f }'}}}], catch: {}}}]", "took longer than"},
 	} {
 		before := time.Now()
 		got := newJournal().run(t, compile(t, c.body), nil)

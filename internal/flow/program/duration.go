@@ -3,7 +3,9 @@ package program
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -67,7 +69,8 @@ func durationOf(v any) (time.Duration, error) {
 		return parseISO(v)
 	case map[string]any:
 		var total float64
-		for name, amount := range v {
+		for _, name := range slices.Sorted(maps.Keys(v)) { // the order matters to the last bit
+			amount := v[name]
 			unit := unitOf(name)
 			if unit == 0 {
 				return 0, fmt.Errorf("%q is no unit of time; there are days, hours, minutes, seconds and milliseconds", name)

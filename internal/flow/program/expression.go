@@ -63,6 +63,12 @@ func (c *compiler) expression(n *node) *expression {
 }
 
 func (c *compiler) code(n *node, source string) *expression {
+	if c.codes++; c.codes > maxExpressions {
+		if c.codes == maxExpressions+1 {
+			c.fail(n, "make two flows of it", "the flow has more than %d expressions", maxExpressions)
+		}
+		return nil
+	}
 	names := append(baseVariables(), c.scope...)
 	for i, name := range names { // an inner variable hides an outer one
 		for _, later := range names[i+1:] {

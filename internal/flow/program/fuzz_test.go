@@ -12,8 +12,6 @@ import (
 	"github.com/tocsin-events/tocsin/internal/flow/speed"
 )
 
-
-
 // FuzzCompile compiles what it is given, and runs what compiles: it ends, and a
 // second run gives the same.
 func FuzzCompile(f *testing.F) {

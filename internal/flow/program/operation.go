@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -52,7 +54,7 @@ func (o *Operation) Request(document []byte) (*Request, error) {
 	if err := call.body(d.resolve(operation["requestBody"])); err != nil {
 		return nil, err
 	}
-	for name := range o.Parameters {
+	for _, name := range slices.Sorted(maps.Keys(o.Parameters)) {
 		if !call.used[name] {
 			return nil, Failure(TypeConfiguration, 400, "operation %s has no parameter %q", o.ID, name)
 		}
@@ -87,8 +89,8 @@ type apiDocument struct{ root map[string]any }
 // find looks an operation up by its id.
 func (d *apiDocument) find(id string) (path, method string, shared, operation map[string]any) {
 	paths, _ := d.root["paths"].(map[string]any)
-	for path, item := range paths {
-		item := d.resolve(item)
+	for _, path := range slices.Sorted(maps.Keys(paths)) {
+		item := d.resolve(paths[path])
 		for _, method := range []string{"get", "put", "post", "delete", "options", "head", "patch"} {
 			if op, ok := item[method].(map[string]any); ok && op["operationId"] == id {
 				return path, method, item, op

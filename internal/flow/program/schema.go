@@ -8,14 +8,22 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"golang.org/x/text/language"
 	"golang.org/x/text/message"
+
+	"github.com/tocsin-events/tocsin/internal/flow/jq"
 )
 
 // A schema is a JSON Schema of a document, compiled. nil lets everything pass.
-type schema struct{ compiled *jsonschema.Schema }
+type schema struct {
+	compiled *jsonschema.Schema
+	parts    int
+}
 
 // maxSchema bounds how many subschemas one value may be held against: references
 // could multiply them without end.
 const maxSchema = 2000
+
+// maxChecks bounds the parts of a schema times the bytes of a value.
+const maxChecks = 64 << 20
 
 // schema compiles a schema block. Only schemas that are written in the document are
 // understood: nothing is fetched.
@@ -53,7 +61,7 @@ func (c *compiler) schema(n *node) *schema {
 		c.fail(document, "", "the schema does not compile: %s", strings.ReplaceAll(err.Error(), place+"#", ""))
 		return nil
 	}
-	return &schema{compiled}
+	return &schema{compiled, cost.n}
 }
 
 // noLoader fetches nothing.
@@ -120,6 +128,9 @@ func (s *schemaCost) follow(ref string) {
 func (s *schema) validate(v any) error {
 	if s == nil {
 		return nil
+	}
+	if _, err := jq.Size(v, maxChecks/s.parts); err != nil {
+		return Failure(TypeValidation, 400, "the value is too large for a schema of %d parts", s.parts)
 	}
 	err := s.compiled.Validate(v)
 	if invalid, ok := errors.AsType[*jsonschema.ValidationError](err); ok {

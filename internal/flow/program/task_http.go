@@ -2,6 +2,7 @@ package program
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -306,8 +307,8 @@ func (x *exec) headers(t *template, r *Request, input any) error {
 	if !ok && v != nil {
 		return Failure(TypeExpression, 400, "headers is an object, not %s", kindName(v))
 	}
-	for name, value := range values {
-		text := textOf(value)
+	for _, name := range slices.Sorted(maps.Keys(values)) { // so that a replay fails as before
+		text := textOf(values[name])
 		if strings.ContainsAny(name+text, "\r\n\x00") || name == "" {
 			return Failure(TypeExpression, 400, "%q is no header", name)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -72,9 +73,7 @@ func (j *journal) clock() time.Time {
 func (j *journal) run(t *testing.T, p *program.Program, input any, change ...func(*program.Run)) program.Result {
 	t.Helper()
 	answers := map[string]program.Answer{}
-	for key, a := range j.answers {
-		answers[key] = a
-	}
+	maps.Copy(answers, j.answers)
 	r := program.Run{ID: "run-1", Input: input, StartedAt: start, Answers: answers, Effects: j, Now: j.clock}
 	for _, c := range change {
 		c(&r)

@@ -17,11 +17,17 @@ func init() { register("try", compileTry, "catch") }
 
 type tryTask struct {
 	list             *list
-	with             map[string]*template // what the error must be
+	with             []want // what the error must be
 	when, exceptWhen *expression
 	slot             int // of the variable with the error
 	retry            *retry
 	handler          *list
+}
+
+// A want is what a field of an error must be.
+type want struct {
+	field string
+	value *template
 }
 
 // A retry says when to try again (DSL reference, "Retry").
@@ -72,9 +78,8 @@ func (r *tryTask) filter(c *compiler, with *node) {
 	if with == nil || !c.object(with, "with", "type", "status", "instance", "title", "details", "detail") {
 		return
 	}
-	r.with = map[string]*template{}
 	for _, f := range with.fields {
-		r.with[f.name] = c.template(f.value)
+		r.with = append(r.with, want{f.name, c.template(f.value)})
 	}
 }
 
@@ -224,12 +229,12 @@ func (r *tryTask) try(x *exec, s *scope, input any) (any, error) {
 
 // catches says whether the task's catch is for this error.
 func (r *tryTask) catches(x *exec, failure *Error, input any) (bool, error) {
-	for name, want := range r.with {
-		v, err := x.template(want, input)
+	for _, w := range r.with {
+		v, err := x.template(w.value, input)
 		if err != nil {
 			return false, err
 		}
-		if !failure.is(name, v) {
+		if !failure.is(w.field, v) {
 			return false, nil
 		}
 	}

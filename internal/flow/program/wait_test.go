@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -262,7 +263,7 @@ func cutRun(t *testing.T, p *program.Program, effect func(context.Context, progr
 	t.Helper()
 	j := newJournal()
 	down := errors.New("down")
-	for round := 0; round < 100; round++ {
+	for round := range 100 {
 		left := 1000
 		if round < len(cuts) {
 			left = cuts[round]
@@ -276,9 +277,7 @@ func cutRun(t *testing.T, p *program.Program, effect func(context.Context, progr
 		}
 		answers := map[string]program.Answer{}
 		j.mu.Lock()
-		for key, a := range j.answers {
-			answers[key] = a
-		}
+		maps.Copy(answers, j.answers)
 		now := j.now
 		j.mu.Unlock()
 		result, err := p.Run(t.Context(), program.Run{ID: "r", StartedAt: start, Answers: answers, Effects: j, Now: func() time.Time { return now }})
