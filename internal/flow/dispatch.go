@@ -16,10 +16,10 @@ import (
 	"github.com/tocsin-events/tocsin/internal/state"
 )
 
-// Limits of deciding.
+// Limits of deciding. A filter is bounded by its cost, which is about 20 ms: a
+// context for each of them costs more than most filters do.
 const (
-	filterTime = 20 * time.Millisecond
-	evalTime   = 100 * time.Millisecond
+	evalTime = 100 * time.Millisecond
 	// countEvery is how long counts of skips wait to be written, where nothing else
 	// is.
 	countEvery = 5 * time.Second
@@ -37,6 +37,10 @@ type dispatcher struct {
 
 	batch *batch // what the last Handle has returned
 }
+
+// Handler is what turns events into runs, for who measures it: that of an Engine
+// which runs is the follower's.
+func (e *Engine) Handler() follow.Handler { return &dispatcher{e: e} }
 
 // batch is what comes of events.
 type batch struct {
@@ -138,7 +142,7 @@ func (d *dispatcher) Handle(ctx context.Context, hits []segment.Hit, now time.Ti
 		if err := b.over(ctx, d.seen); err != nil {
 			return nil, err
 		}
-		b.event(ctx, &ev)
+		b.event(&ev)
 		d.e.waits.at = ev.Sequence
 	}
 	if len(hits) == 0 {
@@ -161,13 +165,13 @@ func (b *batch) empty() bool {
 }
 
 // event asks every trigger that may want an event, and every run that listens.
-func (b *batch) event(ctx context.Context, ev *event.Event) {
+func (b *batch) event(ev *event.Event) {
 	if ev.Text(ingest.QuarantineAttribute) == "true" {
 		return // nothing may act on it
 	}
 	in := filter.NewInput(ev)
 	for _, t := range b.d.x.of(ev.Type) {
-		if why, _ := t.refuses(ctx, ev, in); why != "" {
+		if why, _ := t.refuses(ev, in); why != "" {
 			b.skip(t, why, ev.Sequence)
 			continue
 		}
@@ -178,7 +182,7 @@ func (b *batch) event(ctx context.Context, ev *event.Event) {
 
 // refuses is why a trigger does not run for an event, with the words for people;
 // empty where it may.
-func (t *trigger) refuses(ctx context.Context, ev *event.Event, in *filter.Input) (Skip, string) {
+func (t *trigger) refuses(ev *event.Event, in *filter.Input) (Skip, string) {
 	if !t.Enabled {
 		return Disabled, "the trigger is disabled"
 	}
@@ -194,9 +198,7 @@ func (t *trigger) refuses(ctx context.Context, ev *event.Event, in *filter.Input
 	if t.filter == nil {
 		return "", ""
 	}
-	limited, cancel := context.WithTimeout(ctx, filterTime)
-	defer cancel()
-	ok, err := t.filter.MatchContext(limited, in)
+	ok, err := t.filter.Match(in)
 	switch {
 	case err != nil:
 		return FilterError, err.Error()
