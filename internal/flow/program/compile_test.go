@@ -3,6 +3,8 @@ package program_test
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -147,6 +149,28 @@ func TestForms(t *testing.T) {
 	}
 	if p.Hash() == other.Hash() || len(p.Hash()) != 64 {
 		t.Errorf("hashes %s and %s", p.Hash(), other.Hash())
+	}
+}
+
+// TestDocumentation compiles the flow in docs/flows-language.md.
+func TestDocumentation(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "..", "docs", "flows-language.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var flow []string
+	for line := range strings.Lines(string(page)) {
+		code, is := strings.CutPrefix(line, "    ")
+		if !is && len(flow) > 0 {
+			break
+		}
+		if is {
+			flow = append(flow, code)
+		}
+	}
+	p, err := program.Compile([]byte(strings.Join(flow, "")), program.Options{Functions: map[string]program.Function{"command": {}, "notify": {}}})
+	if err != nil || p.Name != "restart-unit" || p.Metadata["tocsin"] == nil {
+		t.Errorf("got %+v, %v", p, err)
 	}
 }
 
