@@ -18,25 +18,25 @@ import (
 	"github.com/tocsin-events/tocsin/internal/state"
 )
 
-// FlowState says whether a flow can run.
-type FlowState string
+// Validity says whether a flow can run.
+type Validity string
 
 // The states of a flow.
 const (
-	Valid   FlowState = "valid"
-	Invalid FlowState = "invalid"
+	Valid   Validity = "valid"
+	Invalid Validity = "invalid"
 )
 
 // Definition is a flow as it is stored.
 type Definition struct {
-	Name      string    `json:"name"`      // of its document; of an unreadable one what it is stored under
-	Namespace string    `json:"namespace"` // of its document
-	Document  string    `json:"document"`  // as it was given, YAML or JSON
-	Hash      string    `json:"version"`   // content hash of the document
-	State     FlowState `json:"state"`
-	Reason    string    `json:"reason"` // why it is invalid; empty otherwise
-	Scopes    []string  `json:"scopes"` // what its service account may do
-	Source    string    `json:"source"` // the file that it is kept in; empty for none
+	Name      string   `json:"name"`      // of its document; of an unreadable one what it is stored under
+	Namespace string   `json:"namespace"` // of its document
+	Document  string   `json:"document"`  // as it was given, YAML or JSON
+	Hash      string   `json:"version"`   // content hash of the document
+	State     Validity `json:"state"`
+	Reason    string   `json:"reason"` // why it is invalid; empty otherwise
+	Scopes    []string `json:"scopes"` // what its service account may do
+	Source    string   `json:"source"` // the file that it is kept in; empty for none
 	// SourceHash is the version that the file had when it was read last: another one
 	// in Hash means that somebody has changed the flow here and not there.
 	SourceHash string `json:"source_version,omitempty"`

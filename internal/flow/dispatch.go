@@ -139,16 +139,12 @@ func (d *dispatcher) Handle(ctx context.Context, hits []segment.Hit, now time.Ti
 		}
 		ev.Sequence, ev.RecordedTime = hits[i].Seq, time.Unix(0, hits[i].Recorded).UTC()
 		d.seen = ev.RecordedTime
-		if err := b.over(ctx, d.seen); err != nil {
-			return nil, err
-		}
+		b.over(d.seen)
 		b.event(&ev)
 		d.e.waits.at = ev.Sequence
 	}
 	if len(hits) == 0 {
-		if err := b.over(ctx, now); err != nil {
-			return nil, err
-		}
+		b.over(now)
 	}
 	if len(d.skips) > 0 && (now.Sub(d.wrote).Abs() >= countEvery || !b.empty()) {
 		b.skips = d.skips
@@ -266,7 +262,7 @@ func (b *batch) accumulated(t *trigger, c *cell) {
 }
 
 // over ends what accumulates until a time.
-func (b *batch) over(_ context.Context, until time.Time) error {
+func (b *batch) over(until time.Time) {
 	for _, k := range b.d.cells.over(until) {
 		t := b.d.x.byID[k.trigger]
 		c := b.d.cells.get(k.trigger, k.group)
@@ -277,7 +273,6 @@ func (b *batch) over(_ context.Context, until time.Time) error {
 		}
 		b.accumulated(t, c)
 	}
-	return nil
 }
 
 // start makes a run, if the trigger has room for it.

@@ -3,6 +3,7 @@ package flow
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"strings"
 
 	"github.com/tocsin-events/tocsin/internal/event"
@@ -46,9 +47,7 @@ var own = []string{"sequence", "recordedtime", "recordedby", "causationdepth", "
 // eventOf makes the event of what a flow has said of it.
 func (e *Engine) eventOf(r *Run, attributes map[string]any) (event.Event, error) {
 	given := make(map[string]any, len(attributes)+1)
-	for name, value := range attributes {
-		given[name] = value
-	}
+	maps.Copy(given, attributes)
 	for _, name := range own {
 		delete(given, name)
 	}

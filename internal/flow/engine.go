@@ -126,19 +126,19 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 // Run dispatches, schedules and runs, until ctx ends.
 func (e *Engine) Run(ctx context.Context) error {
 	var all sync.WaitGroup
-	errs := make([]error, 3)
+	var scheduled, written error
 	// The writer outlives the others: what they did last is written, too.
 	writing, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var writer sync.WaitGroup
-	writer.Go(func() { errs[2] = e.writes.run(writing) })
-	all.Go(func() { errs[0] = e.schedule(ctx) })
-	all.Go(func() { errs[1] = e.work(ctx) })
+	writer.Go(func() { written = e.writes.run(writing) })
+	all.Go(func() { scheduled = e.schedule(ctx) })
+	all.Go(func() { e.work(ctx) })
 	err := e.follower.Run(ctx)
 	all.Wait()
 	e.aside.Wait()
 	stop()
 	writer.Wait()
-	return errors.Join(append(errs, err)...)
+	return errors.Join(err, scheduled, written)
 }
 
 // reload makes the triggers be read anew.

@@ -46,14 +46,13 @@ type stopError struct{ why string }
 func (s *stopError) Error() string { return "cancelled: " + s.why }
 
 // work runs what is in the queue, until ctx ends.
-func (e *Engine) work(ctx context.Context) error {
+func (e *Engine) work(ctx context.Context) {
 	var all sync.WaitGroup
 	for range workers {
 		all.Go(func() { e.worker(ctx) })
 	}
 	all.Go(func() { e.clock(ctx) })
 	all.Wait()
-	return nil
 }
 
 // clock wakes runs whose wait is over, and forgets old ones.

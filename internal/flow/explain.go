@@ -138,7 +138,7 @@ func (e *Engine) Rehearse(ctx context.Context, d DryRun) (Rehearsal, error) {
 	if out.Input, err = e.rehearsalInput(&d); err != nil {
 		out.Error = prefixInput + err.Error()
 		out.State = program.Faulted
-		return out, nil
+		return out, nil //nolint:nilerr // that is the answer
 	}
 	input, err := jq.Decode(out.Input)
 	if err != nil {

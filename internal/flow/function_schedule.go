@@ -71,7 +71,7 @@ func scheduleFlow(ctx context.Context, e *Engine, r *Run, f *program.Effect) (ou
 		t.Name = "once " + string(runOf("once", string(r.ID), f.Key))[:12] + " of " + r.FlowName
 	}
 	if err := e.check(&t); err != nil {
-		return wrong("%v", err), nil //nolint:nilerr // told to the flow
+		return wrong("%v", err), nil
 	}
 	// It is written by the flow's account, and found again under its name where the
 	// task is tried once more.

@@ -232,14 +232,6 @@ func (q *queue) park(r *Run) {
 	q.parked[r.Trigger] = append(q.parked[r.Trigger], ready{r.ID, r.Trigger, r.Priority, r.Queued})
 }
 
-// again puts a run back that could not be worked on now.
-func (q *queue) again(r *Run) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.put(ready{r.ID, r.Trigger, r.Priority, r.Queued})
-	q.poke()
-}
-
 // live are the runs of a trigger that are not over, the oldest first.
 func (q *queue) live(trigger state.ObjectID) []RunID {
 	q.mu.Lock()

@@ -1,7 +1,10 @@
 package flow
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -23,7 +26,6 @@ const wellDone = `
 type row struct {
 	document string
 	input    string
-	schema   string
 	delete   bool
 
 	ends     string // ok, error or failed
@@ -132,9 +134,7 @@ func compare(t *testing.T, k *kit, r row, kind TriggerKind, trigger, flow state.
 	if kind == OnEvent {
 		want["event_id"] = "e-1"
 	}
-	for name, v := range r.data {
-		want[name] = v
-	}
+	maps.Copy(want, r.data)
 	got := dataOf(t, &told[0])
 	if r.ends != "failed" {
 		if ms, ok := got["duration_ms"].(float64); !ok || ms < 0 || ms > 20_000 {
@@ -195,7 +195,7 @@ func TestOrder(t *testing.T) {
 		})
 	}
 	for n := range 20 {
-		k.emits("bell_rung", fmt.Sprint(n), `{}`)
+		k.emits("bell_rung", strconv.Itoa(n), `{}`)
 	}
 	told := k.comes("trigger.event.ok", 60)
 	seen := map[string]int{}
@@ -342,9 +342,11 @@ func TestConcealed(t *testing.T) {
 		t.Fatal(err)
 	}
 	kept := fmt.Sprintf("%+v %s %s", r.Document, r.Output, told[0].AppendJSON(nil))
-	for _, s := range r.Steps {
-		kept += fmt.Sprintf(" %s %s %v", s.Input, s.Output, s.Err)
+	steps, err := json.Marshal(r.Steps)
+	if err != nil {
+		t.Fatal(err)
 	}
+	kept += string(steps)
 	if strings.Contains(kept, word) || !strings.Contains(kept, "********************") || len(r.Steps) != 3 {
 		t.Errorf("%d steps: %s", len(r.Steps), kept)
 	}

@@ -31,8 +31,8 @@ func (s everySlots) Next(after time.Time) time.Time {
 	if after.Before(s.from) {
 		return s.from
 	}
-	n := after.Sub(s.from)/s.every + 1
-	return s.from.Add(n * s.every)
+	past := after.Sub(s.from)
+	return after.Add(s.every - past%s.every)
 }
 
 type onceSlot struct{ at time.Time }
@@ -352,10 +352,10 @@ func (s *scheduler) due(ctx context.Context, t *scheduled, now time.Time) error 
 }
 
 // come are the slots that have come and are to run, and how many others were missed.
-func (t *scheduled) come(now time.Time) (run []time.Time, missed int) {
-	window := time.Duration(t.CatchupWindow)
-	expires := time.Duration(t.ExpiresAfter)
-	for slot, n := t.next, 0; !slot.IsZero() && !slot.After(now); slot, n = t.slots.Next(slot), n+1 {
+func (s *scheduled) come(now time.Time) (run []time.Time, missed int) {
+	window := time.Duration(s.CatchupWindow)
+	expires := time.Duration(s.ExpiresAfter)
+	for slot, n := s.next, 0; !slot.IsZero() && !slot.After(now); slot, n = s.slots.Next(slot), n+1 {
 		if n >= 100*maxCatchup { // a schedule of every second after months
 			slot = now.Add(-window)
 		}
@@ -368,7 +368,7 @@ func (t *scheduled) come(now time.Time) (run []time.Time, missed int) {
 		}
 	}
 	onTime := func(slot time.Time) bool { return now.Sub(slot) <= fresh }
-	switch t.Missed {
+	switch s.Missed {
 	case MissedSkip:
 		before := len(run)
 		run = slices.DeleteFunc(run, func(slot time.Time) bool { return !onTime(slot) && expires == 0 })
@@ -417,13 +417,13 @@ func (s *scheduler) overlaps(t *scheduled, more int) (start bool, give []RunID) 
 
 // jitter is when a slot starts: later by a part of the jitter that is always the
 // same for this slot.
-func (t *scheduled) jitter(slot time.Time) time.Time {
-	if t.Jitter <= 0 {
+func (s *scheduled) jitter(slot time.Time) time.Time {
+	if s.Jitter <= 0 {
 		return slot
 	}
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(t.id.String() + slot.UTC().Format(time.RFC3339)))
-	return slot.Add(time.Duration(h.Sum64() % uint64(t.Jitter)))
+	_, _ = h.Write([]byte(s.id.String() + slot.UTC().Format(time.RFC3339)))
+	return slot.Add(time.Duration(h.Sum64() % uint64(s.Jitter)))
 }
 
 // static is the input of a schedule's runs.

@@ -32,7 +32,7 @@ func (e *Engine) StartRun(ctx context.Context, by state.Cause, flow state.Object
 	if _, err := jq.Decode(input); err != nil {
 		return Run{}, event.Invalidf("input: %w", err)
 	}
-	id := RunID(runOf("hand", string(event.NewID())))
+	id := runOf("hand", string(event.NewID()))
 	if key != "" {
 		id = runOf("key", by.AuthType, by.AuthID, flow.String(), key)
 	}

@@ -86,11 +86,19 @@ type Accumulate struct {
 
 // What is done with slots that were missed, and where the run before is still under way.
 const (
-	MissedSkip, MissedLast, MissedAll = "skip", "last", "all"
+	MissedSkip = "skip"
+	MissedLast = "last"
+	MissedAll  = "all"
 
-	OverlapSkip, OverlapBufferOne, OverlapBufferAll, OverlapCancel, OverlapAllow = "skip", "buffer_one", "buffer_all", "cancel", "allow"
+	OverlapSkip      = "skip"
+	OverlapBufferOne = "buffer_one"
+	OverlapBufferAll = "buffer_all"
+	OverlapCancel    = "cancel"
+	OverlapAllow     = "allow"
 
-	FullQueue, FullSkip, FullCancelOldest = "queue", "skip", "cancel_oldest"
+	FullQueue        = "queue"
+	FullSkip         = "skip"
+	FullCancelOldest = "cancel_oldest"
 )
 
 // Defaults and limits of triggers.

@@ -45,7 +45,7 @@ const (
 )
 
 // flowBadge is how a flow stands, in a word.
-func flowBadge(s flow.FlowState) badge {
+func flowBadge(s flow.Validity) badge {
 	if s == flow.Valid {
 		return badge{"good", "valid"}
 	}
