@@ -86,6 +86,7 @@ func TestQuotaHysteresis(t *testing.T) {
 		{50, 0, false, nil},
 		{86, 0, false, []string{`disk_full warn user/99999 "user_quota" "99999" "/home" 86 85`}},
 		{99, 0, true, nil},
+		{99, 0, false, nil},
 		{82, 0, false, nil},
 		{70, 0, false, nil},
 		{75, 70, false, []string{`disk_full warn user/99999 "user_quota" "99999" "/home" 75 85`}},
