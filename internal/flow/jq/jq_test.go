@@ -123,6 +123,26 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// TestNoPlaceEscapes puts what is refused into each place of the syntax that can
+// hold an expression.
+func TestNoPlaceEscapes(t *testing.T) {
+	for _, place := range []string{
+		"%s", "(%s)", "[%s]", "[1, %s]", "{a: %s}", "{(%s | tostring): 1}", `{"a\(%s)": 1}`, `{"a\(%s)"}`, `"a\(%s)"`, `@json "a\(%s)"`, `@base64 "\(%s)"`, ".[%s]", ".[%s:]", ".[:%s]", `."a\(%s)"`,
+		`."a\(%s)".b`, ".a[%s]", `.a."b\(%s)"`, "-(%s)", "%s | 1", "1 | %s", "1, %s", "%s // 1", "1 + %s", "%s and true", "if %s then 1 else 2 end", "if 1 then %s else 2 end", "if 1 then 2 else %s end",
+		"if 1 then 2 elif %s then 3 else 4 end", "if 1 then 2 elif 3 then %s end", "try %s", "try error(1) catch %s", "reduce %s as $x (0; 1)", "reduce 1 as $x (%s; 1)", "reduce 1 as $x (0; %s)",
+		"foreach %s as $x (0; 1)", "foreach 1 as $x (%s; 1)", "foreach 1 as $x (0; %s)", "foreach 1 as $x (0; 1; %s)", "label $f | %s", "def f: %s; f", "def f(g): g; f(%s)", "def f: def g: %s; g; f",
+		"%s as $x | 1", "1 as $x | %s", ". as {(%s): $x} | 1", `. as {"a\(%s)": $x} | 1`, ". as [$x, {(%s): $y}] | 1", ". as [$x] ?// {(%s): $y} | 1", "map(%s)", "limit(1; %s)", "path(%s)", ".a = %s", ".a |= %s", ".a += %s", ".a *= %s", ".a //= %s",
+		"(.a | %s) = 1", "first(%s)", "sort_by(%s)", "(1 | %s)?", "%s?", "[.[] | {a: [%s]}]", "reduce 1 as [$a, {(%s): $b}] (0; 1)", "..|%s",
+	} {
+		for _, bad := range []string{"input", "env", "_multiply(1; 2)", "$__tocsin_meter"} {
+			program := fmt.Sprintf(place, bad)
+			if _, err := jq.Compile(program); err == nil || !strings.Contains(err.Error(), "can't be used here") && !strings.Contains(err.Error(), "no name of jq") {
+				t.Errorf("%s: %v", program, err)
+			}
+		}
+	}
+}
+
 // TestHostile runs what would take gigabytes or hours if nothing stopped it.
 func TestHostile(t *testing.T) {
 	input, err := jq.Decode([]byte(sample))
@@ -138,6 +158,7 @@ func TestHostile(t *testing.T) {
 		"reduce range(60) as $i (10; . * .)", "[range(60000)] | . - [range(60000; 120000)] | length", "[range(60000)] | contains([range(60000; 120000)])", "[range(60000) | 1] | indices([range(30000) | 1])",
 		`("x" * 1000000) | [match(""; "g")] | length`, `("x" * 16000) | gsub(""; "y" * 1000000)`, "[[range(50000)], (range(50000) | [])] | transpose", `[range(50000) | ""] | join("x" * 100000)`,
 		`("x" * 1000000) as $big | [range(100000)] | sort_by($big)`, `("x" * 1000000) as $big | [range(1000) | $big] | add`, `"[" * 100000 | fromjson`, `("[" * 5000) + ("]" * 5000) | fromjson`,
+		`@text "\\("x" * 1e9)"`, `@json "\\([range(3000000)])"`, `{"a": "\\("x" * 1e9)"}`, `."\\("x" * 1e9)"`, `reduce ("x" * 1e9) as $x (0; 1)`,
 		`("%c" * 100000) as $f | 0 | strftime($f)`, "[repeat(.)]", `[.] | until(false; [.[], .[]])`, "def f(x): f(x | x); f(.)", "[combinations(1e9)]",
 		`with_entries(.value = [range(3000000)])`, "reduce range(1e9) as $i ({}; .[\"\\($i)\"] = $i)", "[splits(\"\")] | until(false; . + .)", "0 | strftime(\"%1000000000Y\")",
 	} {

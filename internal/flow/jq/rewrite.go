@@ -29,6 +29,8 @@ func refused(name string) string {
 		return "write error(\"why\") instead"
 	case "localtime", "strflocaltime":
 		return "the server's time zone is not the flow's: write gmtime or strftime"
+	case "builtins":
+		return "the manual of jq lists them"
 	case "get_search_list", "modulemeta", "$__prog_args":
 		return "there are no modules"
 	case "tostream", "fromstream", "truncate_stream":

@@ -67,6 +67,7 @@ func (r *rewriter) term(t *gojq.Term) {
 	case gojq.TermTypeUnary:
 		r.term(t.Unary.Term)
 	case gojq.TermTypeFormat:
+		r.str(t.Str)
 		r.wrap(t, checked)
 	case gojq.TermTypeString:
 		if t.Str.Queries != nil {
