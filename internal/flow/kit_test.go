@@ -210,6 +210,24 @@ func (k *kit) about() string {
 	return strings.Join(lines, "; ")
 }
 
+// until waits for something to hold that runs bring about.
+func (k *kit) until(what string, holds func() bool) {
+	k.t.Helper()
+	limit := time.NewTimer(20 * time.Second)
+	defer limit.Stop()
+	for {
+		changed := k.Changed()
+		if holds() {
+			return
+		}
+		select {
+		case <-changed:
+		case <-limit.C:
+			k.t.Fatalf("%s: never; %s", what, k.about())
+		}
+	}
+}
+
 // ends waits for a run to be in a state.
 func (k *kit) ends(id RunID, in ...RunState) Run {
 	k.t.Helper()

@@ -124,9 +124,7 @@ func TestSchedules(t *testing.T) {
 	if n := of(cancel); n["cancelled"] < 2 || n["waiting"]+n["running"]+n["queued"] > 1 {
 		t.Errorf("cancel: %v", n)
 	}
-	if n := of(allow); n["waiting"]+n["running"]+n["queued"] < 3 {
-		t.Errorf("allow: %v", n)
-	}
+	k.until("three runs at a time", func() bool { n := of(allow); return n["waiting"]+n["running"]+n["queued"] >= 3 })
 }
 
 // A flow that runs another flow later, once.
