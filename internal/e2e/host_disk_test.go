@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -44,6 +45,8 @@ func TestHostDiskQuota(t *testing.T) {
 	uml := exec.CommandContext(ctx, kernel, "mem=512M", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "ubd0="+image, "con=null", "con0=fd:0,fd:1", "init="+init, "quiet")
 	uml.Dir, uml.Env = dir, environ("TMPDIR="+dir, "HOME="+dir)
 	uml.WaitDelay = time.Second
+	uml.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // it is several processes
+	uml.Cancel = func() error { return syscall.Kill(-uml.Process.Pid, syscall.SIGKILL) }
 	out, err := uml.CombinedOutput()
 	_, events, ok := bytes.Cut(out, []byte("<<<EVENTS"))
 	events, _, whole := bytes.Cut(events, []byte("EVENTS>>>"))
