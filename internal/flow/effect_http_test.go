@@ -154,7 +154,7 @@ func TestHTTPRedirect(t *testing.T) {
 		t.Errorf("%+v", a)
 	}
 	a := k.asks(&program.Request{URI: s.URL, Redirect: true, Output: "response"})
-	if a.Err != nil || a.Output.(map[string]any)["headers"].(map[string]any)["location"] != "/elsewhere" || len(s.all()) != 2 {
+	if _, ok := a.Output.(map[string]any); !ok || a.Err != nil || a.Output.(map[string]any)["headers"].(map[string]any)["location"] != "/elsewhere" || len(s.all()) != 2 {
 		t.Errorf("%+v after %d requests", a, len(s.all()))
 	}
 }
@@ -334,6 +334,24 @@ do:
 		if strings.Contains(string(e.AppendJSON(nil)), "s3cr3t") {
 			t.Errorf("%s tells a secret", e.Type)
 		}
+	}
+}
+
+// The answer itself, which is journalled, has neither a stored secret nor the
+// credentials of the request.
+func TestHTTPAnswerKeepsSecrets(t *testing.T) {
+	k := newKit(t)
+	k.out(nil, nil)
+	k.secretOf("api", `"s3cr3t/value"`)
+	s := newRemote(t, func(w http.ResponseWriter, _ *http.Request) { reply(w, "text/plain", "you said s3cr3t/value") })
+	a := k.asks(&program.Request{URI: s.URL + "/?api_key=other", Headers: map[string]string{"X-Api-Key": "another", "X-Kind": "plain"}, Output: "response"})
+	out, _ := a.Output.(map[string]any)
+	sent, _ := out["request"].(map[string]any)
+	if out["content"] != "you said "+redact.Mask || !cmp.Equal(sent["headers"], map[string]any{"X-Api-Key": redact.Mask, "X-Kind": "plain"}) || strings.Contains(sent["uri"].(string), "other") {
+		t.Errorf("%+v", a)
+	}
+	if got := s.last(t); got.path != "/?api_key=other" || got.header.Get("X-Api-Key") != "another" {
+		t.Errorf("what is sent was masked: %+v", got)
 	}
 }
 
