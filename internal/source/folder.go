@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -242,48 +241,4 @@ func beingWritten(file *os.File) (writing, known bool) {
 	}
 	_, err := unix.FcntlInt(file.Fd(), unix.F_SETLEASE, unix.F_UNLCK)
 	return false, err == nil
-}
-
-// away removes a file that was taken, or moves it. why is what is wrong with it.
-func (f *folder) away(path, mark string, why error) error {
-	var err error
-	switch {
-	case why != nil:
-		if err = moveTo(path, "bad"); err == nil {
-			reason := filepath.Join(filepath.Dir(path), "bad", filepath.Base(path)+".reason")
-			err = os.WriteFile(reason, []byte(why.Error()+"\n"), 0o640) //nolint:gosec // who puts files in is to read why they are bad
-		}
-	case f.After == "done":
-		err = moveTo(path, "done")
-	default:
-		err = os.Remove(path)
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		if len(f.stuck) < 10000 {
-			f.stuck[path] = mark
-		}
-		why = errors.Join(why, err)
-	}
-	if why != nil {
-		return fmt.Errorf("%s: %w", path, why)
-	}
-	return nil
-}
-
-// moveTo moves a file into a folder beside it, where nothing is overwritten.
-func moveTo(path, name string) error {
-	dir := filepath.Join(filepath.Dir(path), name)
-	if err := os.Mkdir(dir, 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	for n := 0; ; n++ {
-		to := filepath.Join(dir, filepath.Base(path))
-		if n > 0 {
-			to += "." + strconv.Itoa(n)
-		}
-		err := unix.Renameat2(unix.AT_FDCWD, path, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
-		if !errors.Is(err, unix.EEXIST) || n > 1000 {
-			return err
-		}
-	}
 }

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -167,6 +168,71 @@ func TestFolderAbsent(t *testing.T) {
 	stop()
 	if left := filesIn(t, dir); len(left) != 0 {
 		t.Errorf("%v is left", left)
+	}
+}
+
+// Whoever may put files into the folder makes the server write nowhere else: neither
+// the folder of bad files nor a reason in it is followed where it is a link.
+func TestFolderLinks(t *testing.T) {
+	precious := filepath.Join(t.TempDir(), "precious")
+	if err := os.WriteFile(precious, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	err := os.Mkdir(filepath.Join(dir, "bad"), 0o700)
+	if err == nil {
+		err = os.Symlink(precious, filepath.Join(dir, "bad", "x.json.reason"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	drop(t, dir, "x.json", "{")
+	looks(t, newStage(), "{paths: ["+dir+"]}")
+	if reason, err := os.ReadFile(filepath.Join(dir, "bad", "x.json.reason")); err != nil || !strings.Contains(string(reason), "not JSON") {
+		t.Errorf("the reason: %s, %v", reason, err)
+	}
+
+	dir = t.TempDir()
+	if err := os.Symlink(filepath.Dir(precious), filepath.Join(dir, "bad")); err != nil {
+		t.Fatal(err)
+	}
+	drop(t, dir, "y.json", "{")
+	s := newStage()
+	problem := s.problems()
+	looks(t, s, "{paths: ["+dir+"]}")
+	if !strings.Contains(*problem, "y.json") {
+		t.Errorf("shown: %s", *problem)
+	}
+	if content, err := os.ReadFile(precious); err != nil || string(content) != "precious" {
+		t.Errorf("it was written through a link: %q, %v", content, err)
+	}
+	if left := filesIn(t, filepath.Dir(precious)); len(left) != 1 {
+		t.Errorf("it was moved through a link: %v", left)
+	}
+}
+
+// A file that is put into the place of one that is just being recorded is taken, too.
+func TestFolderReplaced(t *testing.T) {
+	dir := t.TempDir()
+	s := newStage()
+	drop(t, dir, "state.json", `{"type":"one"}`)
+	f := opens(t, "folder", "{paths: ["+dir+"], settle: 0s}").source.(*folder)
+	emit := s.Emit
+	s.Emit = func(ctx context.Context, events ...event.Event) error {
+		if events[0].Type == "one" {
+			drop(t, dir, "state.json", `{"type":"two"}`)
+		}
+		return emit(ctx, events...)
+	}
+	for range 2 {
+		f.look(t.Context(), &s.Env, newGiver(&s.Env, "folder"), time.Now())
+	}
+	var types []string
+	for _, e := range s.take(t) {
+		types = append(types, string(e.Type))
+	}
+	if diff := cmp.Diff([]string{"one", "two"}, types); diff != "" {
+		t.Error(diff)
 	}
 }
 
