@@ -144,12 +144,13 @@ func (e *Engine) Rehearse(ctx context.Context, d DryRun) (Rehearsal, error) {
 	if err != nil {
 		return out, event.Invalidf("input: %w", err)
 	}
-	play := &rehearsal{out: &out, now: time.Now().UTC(), answers: map[string]program.Answer{}}
+	began := time.Now().UTC() // of all rounds: a wait is counted from there
+	play := &rehearsal{out: &out, now: began, answers: map[string]program.Answer{}, told: map[string]bool{}}
 	steps := newRecorder(&used{})
 	for range 100 { // each wait and listen is one more
 		steps.all, steps.bytes = nil, 0
 		got, err := p.Run(ctx, program.Run{
-			ID: "dry-run", Input: input, StartedAt: play.now, Answers: play.answers, Effects: play, Now: func() time.Time { return play.now },
+			ID: "dry-run", Input: input, StartedAt: began, Answers: play.answers, Effects: play, Now: func() time.Time { return play.now },
 			Secret: func(string) (any, error) { return "(a secret)", nil }, Runtime: map[string]any{"name": "tocsin", "version": e.o.Version, "metadata": map[string]any{}},
 			OnStep: steps.take, MaxSteps: 10_000, MaxTime: dryTime,
 		})
@@ -196,6 +197,7 @@ type rehearsal struct {
 	out     *Rehearsal
 	now     time.Time
 	answers map[string]program.Answer
+	told    map[string]bool // waits that are among the effects
 }
 
 // Do implements program.Effects.
@@ -213,7 +215,10 @@ func (r *rehearsal) Do(_ context.Context, f program.Effect) (program.Answer, err
 func (r *rehearsal) pass(got *program.Result) bool {
 	moved := false
 	for _, w := range got.Waits {
-		r.out.Effects = append(r.out.Effects, w)
+		if !r.told[w.Key] {
+			r.out.Effects = append(r.out.Effects, w)
+		}
+		r.told[w.Key] = true
 		switch {
 		case w.Kind == program.EffectListen:
 			r.answers[w.Key] = program.Answer{At: r.now, Output: map[string]any{"events": []any{}, "ended": true}}

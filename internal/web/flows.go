@@ -97,7 +97,7 @@ func (s *Server) deleteFlow(w http.ResponseWriter, r *http.Request) error {
 // validation is what a check of a document found.
 type validation struct {
 	Valid    bool              `json:"valid"`
-	State    flow.Validity    `json:"state"`
+	State    flow.Validity     `json:"state"`
 	Problems []program.Problem `json:"problems"`
 }
 

@@ -3,7 +3,10 @@ package web
 import (
 	"cmp"
 	"encoding/json"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/tocsin-events/tocsin/internal/event"
@@ -119,7 +122,7 @@ func newDryView(x *flow.Rehearsal) *dryView {
 		l := effectLine{Task: line(f.Task), Kind: string(f.Kind)}
 		switch {
 		case f.HTTP != nil:
-			l.Does = pretty(f.HTTP)
+			l.Does = requestText(f.HTTP)
 		case f.OpenAPI != nil:
 			l.Does = pretty(f.OpenAPI)
 		case f.Workflow != nil:
@@ -136,6 +139,18 @@ func newDryView(x *flow.Rehearsal) *dryView {
 		v.Effects = append(v.Effects, l)
 	}
 	return v
+}
+
+// requestText is a request as people read it. How it signs in is not in it.
+func requestText(x *program.Request) string {
+	lines := []string{line(x.Method + " " + x.URI)}
+	for _, name := range slices.Sorted(maps.Keys(x.Headers)) {
+		lines = append(lines, line(name+": "+x.Headers[name]))
+	}
+	if len(x.Body) > 0 {
+		lines = append(lines, "", plain(clipTo(string(x.Body), valueShown)))
+	}
+	return strings.Join(lines, "\n")
 }
 
 // stateOfSteps is what has become of each task; of what ran several times the worst
