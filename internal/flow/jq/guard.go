@@ -18,6 +18,7 @@ const (
 	maxCells  = 1 << 20  // of a transposed matrix
 	maxPairs  = 1 << 22  // values compared with values in one step
 	maxBits   = 4096     // of a whole number
+	maxDigits = 1_000    // of a number in a text
 	maxIndex  = 100_000  // of an array that is written to
 	maxFormat = 1 << 10  // bytes of a format of times
 )
@@ -38,6 +39,7 @@ func guards() []gojq.CompilerOption {
 		gojq.WithFunction("_tocsin_subtract", 2, 2, func(_ any, args []any) any { return subtract(args[0], args[1]) }),
 		gojq.WithFunction("_tocsin_multiply", 2, 2, func(_ any, args []any) any { return multiply(args[0], args[1]) }),
 		gojq.WithFunction("_tocsin_text", 0, 0, func(v any, _ []any) any { return limited(v, maxText) }),
+		gojq.WithFunction("_tocsin_digits", 0, 0, func(v any, _ []any) any { return digits(v) }),
 		gojq.WithFunction("_tocsin_format", 1, 1, func(v any, args []any) any {
 			if bad, isError := limited(args[0], maxFormat).(error); isError {
 				return bad
@@ -222,6 +224,21 @@ func joined(v, separator any) any {
 	s, _ := separator.(string)
 	if len(parts)*len(s) > maxIntermediate {
 		return errTooLarge
+	}
+	return v
+}
+
+// digits refuses texts with numbers so long that reading one takes seconds.
+func digits(v any) any {
+	s, _ := v.(string)
+	run := 0
+	for i := range len(s) {
+		if run++; s[i] < '0' || s[i] > '9' {
+			run = 0
+		}
+		if run > maxDigits {
+			return fmt.Errorf("a number of more than %d digits", maxDigits)
+		}
 	}
 	return v
 }

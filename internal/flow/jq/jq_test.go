@@ -39,7 +39,7 @@ func TestSameAsGojq(t *testing.T) {
 		".s | [match(\"o\"; \"g\").offset]", ".s | gsub(\"o\"; \"0\")", ".s | gsub(\"(?<x>[lo])\"; \"<\\(.x)>\")", ".s | sub(\"l\"; \"L\", \"M\")", ".s | gsub(\"\"; \"-\")", ".s | gsub(\"L\"; \"_\"; \"i\")", ".s | sub(\"zzz\"; \"\")", ".s | split(\" \")", ".s | split(\"o\"; null)", ".a.b | join(\",\")", ".s | @base64", `@json "x\(.a)"`,
 		". as {a: {b: [$x, $y]}} | $x + $y", "def f(g): [g, g]; f(.n)", "def f($x): $x + 1; f(.n)", "def map: 1; map", ".a.b | map_values(. + 1)", "getpath([\"a\",\"b\"])",
 		"setpath([\"a\",\"z\"]; 1)", "path(..)", "[range(5)]", "[.[]?]", "try error(\"x\") catch .", ".a.b as [$x] | {$x}", "{s, n: 1}", "{(.s): 1}", `{"a\(.n)": 1}`,
-		".t | fromdateiso8601", ".t | fromdate | todate", "0 | todate", "0 | strftime(\"%Y\")", "[.o[] | select(.v > 1)] | length", "if .n > 2 then \"big\" elif .n > 1 then \"mid\" else \"small\" end",
+		".t | fromdateiso8601", "\"12.5\" | tonumber", "\"[1,2]\" | fromjson", ".s | indices(\"o\")", ".t | fromdate | todate", "0 | todate", "0 | strftime(\"%Y\")", "[.o[] | select(.v > 1)] | length", "if .n > 2 then \"big\" elif .n > 1 then \"mid\" else \"small\" end",
 		".a.b | any(. > 2)", ".a.b | all(. > 2)", "[.a.b, [1,2,3]] | transpose", ".a.b | combinations(2)", "[.a.b | combinations(2)]", "label $f | 1, break $f",
 		".x // \"d\"", ".a.b[1:]", ".a.b[1:] = [9]", ".a | keys", ".a | has(\"b\")", "-(.n)", "-.n", ".a.b | reverse", ".a.b | flatten", "[splits(\"x\")]?", ".s | ascii_upcase | ltrimstr(\"HE\")",
 		"nth(1; .a.b[])", ".a.b | nth(1)", "pick(.a.b[1])", "[.a.b[] as $x | $x * 2]", "until(.n > 100; .n *= 2) | .n", "[recurse(if . < 3 then . + 1 else empty end; true)]?", "1 + null", "null + 1", "\"a\" + 1", "{} - 1", "[] * 2",
@@ -159,6 +159,7 @@ func TestHostile(t *testing.T) {
 		`("x" * 1000000) | [match(""; "g")] | length`, `("x" * 16000) | gsub(""; "y" * 1000000)`, "[[range(50000)], (range(50000) | [])] | transpose", `[range(50000) | ""] | join("x" * 100000)`,
 		`("x" * 1000000) as $big | [range(100000)] | sort_by($big)`, `("x" * 1000000) as $big | [range(1000) | $big] | add`, `"[" * 100000 | fromjson`, `("[" * 5000) + ("]" * 5000) | fromjson`,
 		`@text "\("x" * 1e9)"`, `@json "\([range(3000000)])"`, `{"a": "\("x" * 1e9)"}`, `."\("x" * 1e9)"`, `reduce ("x" * 1e9) as $x (0; 1)`,
+		`"9" * 4000000 | tonumber`, `"9" * 4000000 | fromjson`, `("9" * 400000 | tonumber) / 3`, `("x" * 1000000) | indices("x")`,
 		`("%c" * 100000) as $f | 0 | strftime($f)`, "[repeat(.)]", `[.] | until(false; [.[], .[]])`, "def f(x): f(x | x); f(.)", "[combinations(1e9)]",
 		`with_entries(.value = [range(3000000)])`, "reduce range(1e9) as $i ({}; .[\"\\($i)\"] = $i)", "[splits(\"\")] | until(false; . + .)", "0 | strftime(\"%1000000000Y\")",
 	} {

@@ -32,10 +32,10 @@ func passing(name string) bool {
 	return false
 }
 
-// onText are the functions that look for all matches of a regular expression.
+// onText are the functions that look for all matches in a text.
 func onText(name string) bool {
 	switch name {
-	case "match", "capture", "scan", "splits", "sub", "gsub", "split":
+	case "match", "capture", "scan", "splits", "sub", "gsub", "split", "indices":
 		return true
 	}
 	return false
@@ -139,6 +139,9 @@ func (r *rewriter) function(t *gojq.Term) {
 	}
 	if onText(f.Name) && (f.Name != "split" || len(f.Args) == 2) {
 		r.wrap(t, func(q *gojq.Query) *gojq.Query { return pipe(call("_tocsin_text"), q) })
+	}
+	if f.Name == "tonumber" || f.Name == "fromjson" {
+		r.wrap(t, func(q *gojq.Query) *gojq.Query { return pipe(call("_tocsin_digits"), q) })
 	}
 	if !quick(f.Name) && !passing(f.Name) {
 		r.wrap(t, checked)
