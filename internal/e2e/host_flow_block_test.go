@@ -38,7 +38,9 @@ func TestHostFlowBlocks(t *testing.T) {
 				from.address, n, time.Now().UTC().Format(time.RFC3339), from.address))
 		}
 	}
-	eventually(t, "the result of the run", func() bool { return len(s.find("filter", `type.startsWith("trigger.event.") && !type.endsWith("sync")`).Events) > 0 })
+	eventually(t, "the result of the run", func() bool {
+		return len(s.find("filter", `type.startsWith("trigger.event.") && !type.endsWith("sync")`).Events) > 0
+	})
 	result := s.one(`type.startsWith("trigger.event.") && !type.endsWith("sync")`)
 	if data := result["data"].(object); result["type"] != "trigger.event.ok" || data["status"] != "banned" || data["status_msg"] != "198.51.100.7 for 4h" {
 		t.Errorf("the run ends with %v", data)
