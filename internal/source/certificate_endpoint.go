@@ -79,7 +79,10 @@ func (c *certificate) askAll(ctx context.Context, env *Env, now time.Time) error
 		all.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			answers[i].served, answers[i].err = e.ask(ctx)
+			answers[i].err = guarded(ctx, func(ctx context.Context) (err error) {
+				answers[i].served, err = e.ask(ctx)
+				return err
+			})
 		})
 	}
 	all.Wait()

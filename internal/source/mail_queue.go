@@ -144,7 +144,7 @@ func together(ctx context.Context, all ...func(context.Context) error) error {
 	errs := make(chan error, len(all))
 	for _, one := range all {
 		group.Go(func() {
-			if err := one(ctx); err != nil && ctx.Err() == nil {
+			if err := guarded(ctx, one); err != nil && ctx.Err() == nil {
 				errs <- err
 				cancel()
 			}

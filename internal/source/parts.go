@@ -22,13 +22,24 @@ func inParallel(ctx context.Context, parts ...func(context.Context) error) error
 	for _, part := range parts {
 		all.Go(func() {
 			defer cancel()
-			if err := part(ctx); err != nil {
+			if err := guarded(ctx, part); err != nil {
 				once.Do(func() { first = err })
 			}
 		})
 	}
 	all.Wait()
 	return first
+}
+
+// guarded runs a part of a source in a goroutine of its own: a panic there would
+// otherwise end the server, because only the source's first goroutine is guarded.
+func guarded(ctx context.Context, part func(context.Context) error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = &PanicError{event.NewPanic(r)}
+		}
+	}()
+	return part(ctx)
 }
 
 // madeID is the id of what may be met again, made of all that tells it from

@@ -86,7 +86,9 @@ func (s *service) Run(ctx context.Context, env *Env) error {
 		if err := f.load(ctx, env); err != nil {
 			return err
 		}
-		folding.Go(func() { failed <- f.run(ctx, env) })
+		folding.Go(func() {
+			failed <- guarded(ctx, func(ctx context.Context) error { return f.run(ctx, env) })
+		})
 	}
 	pause := shortPause
 	for ctx.Err() == nil {

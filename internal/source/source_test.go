@@ -313,6 +313,18 @@ func (f *faulty) Run(ctx context.Context, env *Env) error {
 	return nil
 }
 
+// A panic in any goroutine of a source is an error of the source: the others and the
+// server go on.
+func TestPanicInPart(t *testing.T) {
+	bug := func(context.Context) error { panic("a bug") }
+	other := func(ctx context.Context) error { <-ctx.Done(); return nil }
+	for name, run := range map[string]func(context.Context, ...func(context.Context) error) error{"inParallel": inParallel, "together": together} {
+		if p, ok := errors.AsType[*PanicError](run(t.Context(), other, bug)); !ok || p.Exception.Message != "a bug" {
+			t.Errorf("%s: %v", name, p)
+		}
+	}
+}
+
 // A source that fails is started anew, and its panic ends nobody else.
 func TestSupervise(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

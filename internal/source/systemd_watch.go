@@ -34,7 +34,10 @@ func (w *journalWatch) run(ctx context.Context, env *Env) error {
 	}
 	folding, stop := context.WithCancelCause(ctx)
 	done := make(chan struct{})
-	go func() { defer close(done); stop(w.flood.run(folding, env)) }()
+	go func() {
+		defer close(done)
+		stop(guarded(folding, func(ctx context.Context) error { return w.flood.run(ctx, env) }))
+	}()
 	defer func() { stop(nil); <-done }()
 	pause := shortPause
 	for {
