@@ -36,6 +36,7 @@ type agentsView struct {
 const clockOff = 5 * time.Second
 
 func newAgentLine(row *agent.Row) agentLine {
+	row = shown(row)
 	l := agentLine{Row: *row, Badge: badge{"good", "reports"}, Events: eventsHref(equals("host", row.Name), "24h")}
 	switch {
 	case row.Silent:
@@ -60,6 +61,21 @@ func newAgentLine(row *agent.Row) agentLine {
 		}
 	}
 	return l
+}
+
+// shown is an agent with what it says of itself made fit to be looked at.
+func shown(row *agent.Row) *agent.Row {
+	r := *row
+	r.Name, r.Version, r.Token, r.Labels = line(r.Name), line(r.Version), line(r.Token), make(map[string]string, len(row.Labels))
+	for name, value := range row.Labels {
+		r.Labels[line(name)] = line(value)
+	}
+	r.Sources = make([]agent.Source, len(row.Sources))
+	for i, s := range row.Sources {
+		s.Name, s.Status, s.LastError, s.Lacks = line(s.Name), line(s.Status), line(s.LastError), line(s.Lacks)
+		r.Sources[i] = s
+	}
+	return &r
 }
 
 // getAgentsPage lists the remote hosts that report here.
@@ -116,11 +132,11 @@ func (s *Server) getAgentPage(w http.ResponseWriter, r *http.Request) error {
 		v.Facts = append(v.Facts, pair{"Label " + t.Name, t.Value})
 	}
 	v.Facts = slices.DeleteFunc(v.Facts, func(p pair) bool { return p.Value == "" })
-	for _, src := range row.Sources {
+	for _, src := range v.Sources {
 		v.States = append(v.States, faring(source.Status(src.Status)))
 	}
 	return s.render(w, r, "agent", pageView{
-		Title: row.Name, Says: "A host that reports here.", Docs: "agents", Active: "/agents", Command: "tocsin agents " + row.Name, Body: v,
+		Title: v.Name, Says: "A host that reports here.", Docs: "agents", Active: "/agents", Command: "tocsin agents " + v.Name, Body: v,
 	})
 }
 
