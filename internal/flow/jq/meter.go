@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -24,17 +25,20 @@ type Meter struct {
 	built int // by the current evaluation
 
 	// running is even between evaluations and odd in one. The watch, which looks
-	// twice per limit, ends the evaluation that it has seen three times.
+	// twice per limit, ends the evaluation that it has seen three times, if the
+	// process has computed that long meanwhile: on a busy machine little is done in
+	// 100 ms. What it has seen for ten limits it ends in any case.
 	running atomic.Uint64
 	expired atomic.Bool
 	done    chan struct{}
 	once    sync.Once
 
 	mu     sync.Mutex
-	watch  *time.Timer // guarded by mu, nil until the first evaluation that could take long
-	seen   uint64      // guarded by mu
-	looks  int         // guarded by mu
-	closed bool        // guarded by mu
+	watch  *time.Timer   // guarded by mu, nil until the first evaluation that could take long
+	seen   uint64        // guarded by mu
+	looks  int           // guarded by mu
+	cpu    time.Duration // of the process when seen changed; guarded by mu
+	closed bool          // guarded by mu
 }
 
 // NewMeter makes a Meter whose evaluations take at most about limit each, and
@@ -71,9 +75,11 @@ func (m *Meter) look() {
 	defer m.mu.Unlock()
 	now := m.running.Load()
 	if now%2 == 0 || now != m.seen {
-		m.seen, m.looks = now, 0
+		m.seen, m.looks, m.cpu = now, 0, computed()
 	}
-	if m.looks++; now%2 == 1 && (m.looks > 2 || m.ctx.Err() != nil) {
+	m.looks++
+	late := m.looks > 20 || m.looks > 2 && computed()-m.cpu >= m.limit
+	if now%2 == 1 && (late || m.ctx.Err() != nil) {
 		m.expired.Store(m.ctx.Err() == nil)
 		m.once.Do(func() { close(m.done) })
 		return
@@ -81,6 +87,15 @@ func (m *Meter) look() {
 	if !m.closed {
 		m.watch.Reset(m.limit / 2)
 	}
+}
+
+// computed is how long the process has computed, in all its threads.
+func computed() time.Duration {
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		return 0 // then ten limits by the clock decide
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
 // err says why the evaluation was ended.

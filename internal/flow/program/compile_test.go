@@ -227,7 +227,7 @@ func TestHostile(t *testing.T) {
 		if _, err := program.Compile([]byte(document), program.Options{}); !errors.Is(err, event.ErrInvalid) {
 			t.Errorf("%s: got %v", name, err)
 		}
-		if took := time.Since(before); took > 10*time.Second {
+		if took := time.Since(before); took > time.Minute {
 			t.Errorf("%s: took %v", name, took)
 		}
 	}
@@ -239,7 +239,7 @@ func TestHostile(t *testing.T) {
 		"many large parts":     {"do: [{a: {set: {l: '${ \"x\" * 900000 }'}}}, {b: {set: {a: '${ .l }', b: '${ .l }', c: '${ .l }'}}}]", "larger than"},
 		"branches with much":   {"do: [{l: {set: {l: '${ \"x\" * 900000 }'}}}, {f: {fork: {branches: [{a: {set: '${ . }'}}, {b: {set: '${ . }'}}]}}}]", "larger than"},
 		"retry without end":    {"do: [{a: {try: [{b: {raise: {error: {type: x, status: 1}}}}], catch: {retry: {}}}}]", "more than 100000 steps"},
-		"a schema of an array": {"do: [{a: {set: {l: '${ [range(80000)] }'}}}, {b: {input: {schema: {document: {properties: {l: {items: {allOf: [" + strings.TrimSuffix(strings.Repeat("{type: integer}, ", 300), ", ") + "]}}}}}}, set: {}}}]", "too large for a schema"},
+		"a schema of an array": {"do: [{a: {set: {l: '${ [range(20000)] }'}}}, {b: {input: {schema: {document: {properties: {l: {items: {allOf: [" + strings.TrimSuffix(strings.Repeat("{type: integer}, ", 300), ", ") + "]}}}}}}, set: {}}}]", "too large for a schema"},
 		"a limit is final":     {"do: [{a: {try: [{b: {set: {x: '${ def f: f; f }'}}}], catch: {}}}]", "took longer than"},
 	} {
 		before := time.Now()
@@ -247,7 +247,7 @@ func TestHostile(t *testing.T) {
 		if got.State != program.Faulted || !strings.Contains(got.Err.Error(), c.want) {
 			t.Errorf("%s: got %s %v, want %q", name, got.State, got.Err, c.want)
 		}
-		if took := time.Since(before); took > 20*time.Second {
+		if took := time.Since(before); took > time.Minute {
 			t.Errorf("%s: took %v", name, took)
 		}
 	}
