@@ -11,6 +11,7 @@ import (
 	"github.com/tocsin-events/tocsin/internal/event"
 	"github.com/tocsin-events/tocsin/internal/flow/jq"
 	"github.com/tocsin-events/tocsin/internal/flow/program"
+	"github.com/tocsin-events/tocsin/internal/redact"
 	"github.com/tocsin-events/tocsin/internal/state"
 )
 
@@ -471,6 +472,7 @@ func (s *recorder) bound(v any) any {
 	if err != nil || len(text) > maxStepBytes {
 		return fmt.Sprintf("(%d bytes)", len(text))
 	}
+	text = redact.JSON(text, nil) // tokens that an answer has brought, too
 	s.bytes += len(text)
 	return json.RawMessage(text)
 }

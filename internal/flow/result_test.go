@@ -325,7 +325,7 @@ func TestConcealed(t *testing.T) {
 		t.Fatal(err)
 	}
 	document := strings.Replace(named("leaky", `
-- take: {set: {key: "${ $secrets.door }", deep: {list: ["${ \"x \" + $secrets.door }"]}}}
+- take: {set: {key: "${ $secrets.door }", deep: {list: ["${ \"x \" + $secrets.door }"]}, access_token: brought-by-an-answer}}
 - say: {call: status, with: {status: "${ $secrets.door }", message: "${ $secrets.door }"}}
 - out: {raise: {error: {type: https://example.com/e, status: 500, title: "${ $secrets.door }", detail: "${ $secrets.door }"}}}
 `), "do:\n", "use: {secrets: [door]}\ndo:\n", 1)
@@ -347,7 +347,7 @@ func TestConcealed(t *testing.T) {
 		t.Fatal(err)
 	}
 	kept += string(steps)
-	if strings.Contains(kept, word) || !strings.Contains(kept, "********************") || len(r.Steps) != 3 {
+	if strings.Contains(kept, word) || strings.Contains(kept, "brought-by") || !strings.Contains(kept, "********************") || len(r.Steps) != 3 {
 		t.Errorf("%d steps: %s", len(r.Steps), kept)
 	}
 }
