@@ -71,6 +71,7 @@ func TestEveryWriteIsRecorded(t *testing.T) {
 	w.call("DELETE /v1/invitations/{id}", "invitation", "", "")
 	w.agents()
 	w.telling()
+	w.flows(patch)
 	w.users(patch)
 	w.auth()
 
@@ -97,6 +98,8 @@ var unrecorded = map[string]string{
 	"POST /v1/rules/backtest":              "it only reads",
 	"POST /v1/templates/preview":           "it only reads",
 	"POST /v1/transports/{id}/test":        "it sends a message and changes nothing",
+	"POST /v1/flows/validate":              "it only reads",
+	"POST /v1/flows/{id}/dry-run":          "it does nothing outside, and only reads",
 	"POST /v1/inbox/seen":                  "whether somebody has read their own messages is nobody else's business",
 	"POST /v1/inbox/{id}/seen":             "likewise",
 }
@@ -142,7 +145,7 @@ func (w *walk) record(route, method, path, media, body string) {
 	for _, e := range found.Events {
 		d, _ := e["data"].(object)
 		request, _ := d["http_request"].(object)
-		if request["path"] == path && request["method"] == method || strings.HasPrefix(text(e["type"]), "user.") || e["source"] == "urn:test" || e["type"] == "alert" || strings.HasPrefix(text(e["type"]), "notification.") || e["type"] == "agent.joined" {
+		if request["path"] == path && request["method"] == method || strings.HasPrefix(text(e["type"]), "user.") || e["source"] == "urn:test" || e["type"] == "alert" || strings.HasPrefix(text(e["type"]), "notification.") || strings.HasPrefix(text(e["type"]), "flow.run.") || e["type"] == "agent.joined" {
 			return
 		}
 	}
@@ -225,6 +228,28 @@ func (w *walk) telling() {
 	w.call("POST /v1/deliveries/{id}/acknowledge", "delivery", "", "")
 	w.call("POST /v1/deliveries/{id}/replay", "delivery", "", "")
 	w.call("POST /v1/deliveries/replay", "", jsonMedia, `{"state":"dead"}`)
+}
+
+// flows walks what is done to flows, triggers, runs and secrets.
+func (w *walk) flows(patch string) {
+	w.t.Helper()
+	doc := aFlow("walk", "  - pause: {wait: {hours: 1}}")
+	w.call("POST /v1/flows", "flow", yamlMedia, doc)
+	w.call("PUT /v1/flows/{id}", "flow", yamlMedia, doc+"\n")
+	w.call("POST /v1/flows/{id}/runs", "flow", jsonMedia, `{}`)
+	w.ids["run"] = text(w.last["id"])
+	w.call("POST /v1/runs/{id}/cancel", "run", "", "")
+	w.call("POST /v1/runs/{id}/retry", "run", "", "")
+	w.call("POST /v1/triggers", "trigger", jsonMedia, `{"name":"a","kind":"event","flow":"`+w.ids["flow"]+`","types":["never"]}`)
+	w.call("PUT /v1/triggers/{id}", "trigger", jsonMedia, `{"name":"b","kind":"event","flow":"`+w.ids["flow"]+`","types":["never"]}`)
+	w.call("PATCH /v1/triggers/{id}", "trigger", patch, `{"name":"c"}`)
+	w.call("DELETE /v1/triggers/{id}", "trigger", "", "")
+	w.call("POST /v1/secrets", "secret", jsonMedia, `{"name":"a","value":"tulips"}`)
+	w.call("PUT /v1/secrets/{id}", "secret", jsonMedia, `{"name":"b","value":"roses"}`)
+	w.call("PATCH /v1/secrets/{id}", "secret", patch, `{"name":"c"}`)
+	w.call("POST /v1/secrets/{id}/reveal", "secret", jsonMedia, `{"password":"`+password+`"}`)
+	w.call("DELETE /v1/secrets/{id}", "secret", "", "")
+	w.call("DELETE /v1/flows/{id}", "flow", "", "")
 }
 
 // auth walks signing in and out.

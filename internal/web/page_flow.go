@@ -109,15 +109,13 @@ func newProblemLine(p *program.Problem, lines []string) problemLine {
 	if p.Line < 1 || p.Line > len(lines) {
 		return out
 	}
-	source := strings.ReplaceAll(strings.TrimRight(lines[p.Line-1], "\r"), "\t", " ")
+	// Columns are characters, as YAML counts them.
+	source := []rune(strings.ReplaceAll(strings.TrimRight(lines[p.Line-1], "\r"), "\t", " "))
 	at := min(max(p.Column-1, 0), len(source))
 	const around = 60 // a document in JSON may be one long line
 	begin := max(0, at-around)
-	for begin > 0 && begin < len(source) && source[begin]&0xC0 == 0x80 {
-		begin++
-	}
-	out.Source = clipTo(plain(source[begin:]), 2*around)
-	out.Pointer = strings.Repeat(" ", len([]rune(source[begin:max(at, begin)]))) + "^"
+	out.Source = plain(string(source[begin:min(len(source), at+around)]))
+	out.Pointer = strings.Repeat(" ", len([]rune(plain(string(source[begin:at]))))) + "^"
 	return out
 }
 
