@@ -54,6 +54,7 @@ func (e *absentError) Error() string { return e.lacks }
 
 const (
 	systemdName    = "org.freedesktop.systemd1"
+	busName        = "org.freedesktop.DBus"
 	unitInterface  = systemdName + ".Unit"
 	kindInterface  = systemdName + ".Service"
 	unitsPath      = "/org/freedesktop/systemd1/unit/"
@@ -72,6 +73,7 @@ type bus struct {
 	events chan change
 
 	mu     sync.Mutex // guards all below
+	owner  string     // systemd's own name on this bus
 	units  map[dbus.ObjectPath]*unit
 	lost   bool
 	closed bool
@@ -112,13 +114,23 @@ func (b *bus) greet(ctx context.Context, watch bool) error {
 		{dbus.WithMatchSender(systemdName), dbus.WithMatchInterface("org.freedesktop.DBus.Properties"), dbus.WithMatchMember("PropertiesChanged"), dbus.WithMatchArg(0, kindInterface)},
 		{dbus.WithMatchSender(systemdName), dbus.WithMatchInterface(systemdName + ".Manager"), dbus.WithMatchMember("UnitRemoved")},
 		{dbus.WithMatchSender(systemdName), dbus.WithMatchInterface(systemdName + ".Manager"), dbus.WithMatchMember("Reloading")},
-		{dbus.WithMatchInterface("org.freedesktop.DBus"), dbus.WithMatchMember("NameOwnerChanged"), dbus.WithMatchArg(0, systemdName)},
+		{dbus.WithMatchInterface(busName), dbus.WithMatchMember("NameOwnerChanged"), dbus.WithMatchArg(0, systemdName)},
 	} {
 		if err := b.conn.AddMatchSignalContext(ctx, options...); err != nil {
 			return fmt.Errorf("d-bus: %w", err)
 		}
 	}
-	return b.call(ctx, "/org/freedesktop/systemd1", systemdName+".Manager.Subscribe").Err
+	if err := b.call(ctx, "/org/freedesktop/systemd1", systemdName+".Manager.Subscribe").Err; err != nil {
+		return err
+	}
+	var owner string
+	if err := b.conn.BusObject().CallWithContext(ctx, busName+".GetNameOwner", 0, systemdName).Store(&owner); err != nil {
+		return &absentError{fmt.Sprintf("systemd has left D-Bus: %v", err)}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.owner = owner
+	return nil
 }
 
 func (b *bus) call(ctx context.Context, at dbus.ObjectPath, method string, args ...any) *dbus.Call {
@@ -209,11 +221,11 @@ func (b *bus) read(ctx context.Context, at dbus.ObjectPath) (unit, error) {
 func (b *bus) DeliverSignal(_, _ string, s *dbus.Signal) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.closed || len(s.Body) == 0 {
+	if b.closed || len(s.Body) == 0 || !b.believed(s) {
 		return
 	}
 	switch s.Name {
-	case "org.freedesktop.DBus.NameOwnerChanged":
+	case busName + ".NameOwnerChanged":
 		b.end() // systemd was executed anew or has ended: subscribe again
 	case systemdName + ".Manager.Reloading":
 		if begins, ok := s.Body[0].(bool); ok && !begins {
@@ -229,6 +241,15 @@ func (b *bus) DeliverSignal(_, _ string, s *dbus.Signal) {
 	case "org.freedesktop.DBus.Properties.PropertiesChanged":
 		b.changed(s)
 	}
+}
+
+// believed tells whether a signal comes from whom it must. Matches choose only among
+// what is sent to all: anybody on the bus may send us a signal of any name.
+func (b *bus) believed(s *dbus.Signal) bool {
+	if s.Name == busName+".NameOwnerChanged" {
+		return s.Sender == busName && s.Body[0] == systemdName
+	}
+	return b.owner != "" && s.Sender == b.owner // before that, all is still to be read
 }
 
 func (b *bus) changed(s *dbus.Signal) {

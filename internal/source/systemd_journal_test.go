@@ -180,18 +180,18 @@ func TestBusHostile(t *testing.T) {
 // Signals: values are merged, those of a wrong type left out, and a flood is one
 // request to read all anew.
 func TestBusSignals(t *testing.T) {
-	b := &bus{events: make(chan change, keptChanges), units: map[dbus.ObjectPath]*unit{}}
+	b := &bus{owner: ":1.1", events: make(chan change, keptChanges), units: map[dbus.ObjectPath]*unit{}}
 	path := dbus.ObjectPath(unitsPath + "web_2dshop_402_2eservice")
 	changed := func(at dbus.ObjectPath, name string, properties any) {
-		b.DeliverSignal("", "", &dbus.Signal{Path: at, Name: "org.freedesktop.DBus.Properties.PropertiesChanged", Body: []any{name, properties, []string{}}})
+		b.DeliverSignal("", "", &dbus.Signal{Sender: ":1.1", Path: at, Name: "org.freedesktop.DBus.Properties.PropertiesChanged", Body: []any{name, properties, []string{}}})
 	}
 	id := []byte{0xAB, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
 	changed(path, kindInterface, map[string]dbus.Variant{"Result": dbus.MakeVariant("signal"), "NRestarts": dbus.MakeVariant(uint32(3)), "ExecMainStatus": dbus.MakeVariant("9"), "ExecMainCode": dbus.MakeVariant(int32(2))})
 	changed(path, unitInterface, map[string]dbus.Variant{"ActiveState": dbus.MakeVariant("failed"), "InvocationID": dbus.MakeVariant(id), "StateChangeTimestamp": dbus.MakeVariant(uint64(1795294230881388))})
 	changed("/org/freedesktop/systemd1/unit/web_2emount", unitInterface, map[string]dbus.Variant{"ActiveState": dbus.MakeVariant("failed")})
 	changed(path, unitInterface, "garbage")
-	b.DeliverSignal("", "", &dbus.Signal{Path: path, Name: systemdName + ".Manager.Reloading", Body: []any{"garbage"}})
-	b.DeliverSignal("", "", &dbus.Signal{Path: path, Name: systemdName + ".Manager.UnitRemoved"})
+	b.DeliverSignal("", "", &dbus.Signal{Sender: ":1.1", Path: path, Name: systemdName + ".Manager.Reloading", Body: []any{"garbage"}})
+	b.DeliverSignal("", "", &dbus.Signal{Sender: ":1.1", Path: path, Name: systemdName + ".Manager.UnitRemoved"})
 	want := unit{name: "web-shop@2.service", active: "failed", result: "signal", code: 2, restarts: 3, invocation: "ab0102030405060708090a0b0c0d0e0f", changed: time.UnixMicro(1795294230881388).UTC()}
 	if diff := cmp.Diff(change{unit: want}, <-b.events, cmp.AllowUnexported(change{}, unit{})); diff != "" || len(b.events) != 0 {
 		t.Errorf("%d more, %s", len(b.events), diff)
@@ -206,10 +206,36 @@ func TestBusSignals(t *testing.T) {
 	if !last.lost || !b.lost {
 		t.Errorf("after a flood: %+v", last)
 	}
-	b.DeliverSignal("", "", &dbus.Signal{Name: "org.freedesktop.DBus.NameOwnerChanged", Body: []any{systemdName, ":1.0", ""}})
-	b.DeliverSignal("", "", &dbus.Signal{Name: "org.freedesktop.DBus.NameOwnerChanged", Body: []any{systemdName, "", ":1.1"}})
+	b.DeliverSignal("", "", &dbus.Signal{Sender: busName, Name: "org.freedesktop.DBus.NameOwnerChanged", Body: []any{systemdName, ":1.0", ""}})
+	b.DeliverSignal("", "", &dbus.Signal{Sender: busName, Name: "org.freedesktop.DBus.NameOwnerChanged", Body: []any{systemdName, "", ":1.1"}})
 	if _, open := <-b.events; open {
 		t.Error("systemd is gone, and its connection is open")
 	}
 	b.Terminate()
+}
+
+// Anybody on the bus may send us a signal: systemd alone is believed about units, and
+// the bus alone about who is systemd.
+func TestBusBelieves(t *testing.T) {
+	const at = unitsPath + "nginx_2eservice"
+	failed := []any{unitInterface, map[string]dbus.Variant{"ActiveState": dbus.MakeVariant("failed")}, []string{}}
+	gone := []any{systemdName, ":1.1", ""}
+	for _, tt := range []struct {
+		signal  dbus.Signal
+		changes int
+		ends    bool
+	}{
+		{dbus.Signal{Sender: ":1.1", Path: at, Name: "org.freedesktop.DBus.Properties.PropertiesChanged", Body: failed}, 1, false},
+		{dbus.Signal{Sender: ":1.66", Path: at, Name: "org.freedesktop.DBus.Properties.PropertiesChanged", Body: failed}, 0, false},
+		{dbus.Signal{Sender: ":1.66", Name: systemdName + ".Manager.Reloading", Body: []any{false}}, 0, false},
+		{dbus.Signal{Sender: ":1.1", Name: systemdName + ".Manager.Reloading", Body: []any{false}}, 1, false},
+		{dbus.Signal{Sender: ":1.66", Name: "org.freedesktop.DBus.NameOwnerChanged", Body: gone}, 0, false},
+		{dbus.Signal{Sender: "org.freedesktop.DBus", Name: "org.freedesktop.DBus.NameOwnerChanged", Body: gone}, 0, true},
+	} {
+		b := &bus{owner: ":1.1", events: make(chan change, keptChanges), units: map[dbus.ObjectPath]*unit{}}
+		b.DeliverSignal("", "", &tt.signal)
+		if len(b.events) != tt.changes || b.closed != tt.ends {
+			t.Errorf("%s of %s: %d changes, closed %t", tt.signal.Name, tt.signal.Sender, len(b.events), b.closed)
+		}
+	}
 }
