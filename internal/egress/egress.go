@@ -90,7 +90,7 @@ func New(p Policy, o Options) *Guard {
 		TLSHandshakeTimeout: dialTime, IdleConnTimeout: idleTime, MaxIdleConns: 100, MaxIdleConnsPerHost: 4,
 		MaxResponseHeaderBytes: maxHeader, ExpectContinueTimeout: time.Second,
 	}
-	g.client = &http.Client{Transport: roundTripper{g}, CheckRedirect: checkRedirect}
+	g.client = &http.Client{Transport: g.RoundTripper(), CheckRedirect: checkRedirect}
 	return g
 }
 

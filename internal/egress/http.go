@@ -2,9 +2,11 @@ package egress
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -74,10 +76,25 @@ func (g *Guard) Do(req *http.Request, l Limits) (Answer, error) {
 
 // RoundTripper is for libraries that want one. It judges; redirects and limits
 // are its user's affair.
-func (g *Guard) RoundTripper() http.RoundTripper { return roundTripper{g} }
+func (g *Guard) RoundTripper() http.RoundTripper { return roundTripper{g, g.transport} }
+
+// RoundTripperWith is a RoundTripper whose connections are secured by a config of
+// the caller's own: authorities, a certificate to show, the name of the server. Its
+// connections are not kept.
+func (g *Guard) RoundTripperWith(secure *tls.Config) http.RoundTripper {
+	return roundTripper{g, &http.Transport{
+		DialContext: g.Dial, DisableKeepAlives: true, MaxResponseHeaderBytes: maxHeader, ExpectContinueTimeout: time.Second,
+		DialTLSContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			return g.DialTLS(ctx, network, address, secure)
+		},
+	}}
+}
 
 // roundTripper checks and rewrites each request, also those of redirects.
-type roundTripper struct{ g *Guard }
+type roundTripper struct {
+	g         *Guard
+	transport *http.Transport
+}
 
 // RoundTrip implements http.RoundTripper.
 func (t roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -96,7 +113,7 @@ func (t roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	return t.g.transport.RoundTrip(req)
+	return t.transport.RoundTrip(req)
 }
 
 // rewritten is a URL below another base, with its path, byte for byte, and query.

@@ -83,7 +83,15 @@ func (e *Engine) exchange(ctx context.Context, q *program.Request, key string, u
 		return program.Response{}, err
 	}
 	req.Header.Set("User-Agent", cmp.Or(req.Header.Get("User-Agent"), "Tocsin/"+e.o.Version))
-	client := http.Client{Transport: e.o.HTTP, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	way := e.o.HTTP
+	if q.TLS != nil {
+		secure, err := q.TLS.Config()
+		if err != nil {
+			return program.Response{}, err
+		}
+		way = e.o.HTTPWith(secure)
+	}
+	client := http.Client{Transport: way, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	res, err := client.Do(req)
 	if err != nil {
 		return program.Response{}, plainError(ctx, err)
@@ -152,6 +160,9 @@ func plainError(ctx context.Context, err error) error {
 // notAnswered is the failure of a request to which no answer came.
 func notAnswered(q *program.Request, err error) *program.Error {
 	what := q.Method + " " + q.URI
+	if failure, ok := errors.AsType[*program.Error](err); ok {
+		return failure
+	}
 	switch {
 	case errors.Is(err, errNoTime):
 		return program.Failure(program.TypeTimeout, http.StatusRequestTimeout, "%s: no answer within %s", what, event.FormatDuration(answerTime))

@@ -35,7 +35,7 @@ func (k *kit) out(tlsOf *httptest.Server, rewrite map[string]*url.URL) {
 	}
 	guard := egress.New(egress.Policy{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, Rewrite: rewrite}, o)
 	k.t.Cleanup(guard.Close)
-	k.o.HTTP = guard.RoundTripper()
+	k.o.HTTP, k.o.HTTPWith = guard.RoundTripper(), guard.RoundTripperWith
 }
 
 // aRun is a run that may do everything.

@@ -2,6 +2,7 @@ package flow
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -79,6 +80,8 @@ type Options struct {
 	Owner   string // of leases: this node
 	Limits  func() Limits
 	HTTP    http.RoundTripper // the guarded way out
+	// HTTPWith is the same, secured by what a flow says of TLS.
+	HTTPWith func(*tls.Config) http.RoundTripper
 	// Raise records an event that nothing else depends on, such as those of a
 	// synchronisation.
 	Raise     func(ctx context.Context, events ...event.Event) error

@@ -21,6 +21,7 @@ type Operation struct {
 	ID         string         `json:"operation"`
 	Parameters map[string]any `json:"parameters,omitempty"`
 	Auth       *Auth          `json:"-"`
+	TLS        *TLS           `json:"-"` // also of the document's request
 	Output     string         `json:"output"`
 	Redirect   bool           `json:"redirect,omitempty"`
 }
@@ -41,7 +42,7 @@ func (o *Operation) Request(document []byte) (*Request, error) {
 	if err != nil {
 		return nil, Failure(TypeConfiguration, 400, "%s: %v", o.Document.URI, err)
 	}
-	r := &Request{Method: strings.ToUpper(method), Headers: map[string]string{}, Auth: o.Auth, Output: o.Output, Redirect: o.Redirect}
+	r := &Request{Method: strings.ToUpper(method), Headers: map[string]string{}, Auth: o.Auth, TLS: o.TLS, Output: o.Output, Redirect: o.Redirect}
 	call := &apiCall{operation: o, request: r, path: path, query: url.Values{}, used: map[string]bool{}}
 	for _, list := range []any{shared["parameters"], operation["parameters"]} {
 		items, _ := list.([]any)

@@ -20,6 +20,9 @@ type Request struct {
 	Body    []byte            `json:"body,omitempty"`
 	// Auth is never written anywhere.
 	Auth *Auth `json:"-"`
+	// TLS is how the connection is secured; nil for what the system trusts. It is never
+	// written anywhere.
+	TLS *TLS `json:"-"`
 	// Output is what becomes the task's output: content, response or raw.
 	Output string `json:"output"`
 	// Redirect makes statuses of 300 to 399 no failure.

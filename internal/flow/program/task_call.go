@@ -23,10 +23,10 @@ func compileCall(c *compiler, n *node, t *task) runner {
 	switch name {
 	case "http":
 		t.effects = true
-		return c.http(with)
+		return c.http(with, c.tls(n))
 	case "openapi":
 		t.effects = true
-		return c.openapi(with)
+		return c.openapi(with, c.tls(n))
 	case "status":
 		return c.status(with)
 	case "asyncapi", "grpc", "mcp", "a2a":

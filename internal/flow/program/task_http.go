@@ -14,12 +14,13 @@ import (
 type httpTask struct {
 	method, endpoint, headers, query, body *template
 	auth                                   *auth
+	tls                                    *secured
 	output                                 string
 	redirect                               bool
 }
 
-func (c *compiler) http(with *node) runner {
-	h := &httpTask{}
+func (c *compiler) http(with *node, tls *secured) runner {
+	h := &httpTask{tls: tls}
 	if !c.object(with, "http", "method", "endpoint", "headers", "query", "body", "output", "redirect") {
 		return h
 	}
@@ -232,6 +233,9 @@ func (h *httpTask) request(x *exec, input any) (*Request, error) {
 		return nil, err
 	}
 	if r.Auth, err = h.auth.resolve(x, input); err != nil {
+		return nil, err
+	}
+	if r.TLS, err = h.tls.resolve(x, input); err != nil {
 		return nil, err
 	}
 	return r, x.body(h.body, r, input)

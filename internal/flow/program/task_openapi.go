@@ -10,12 +10,13 @@ type openAPITask struct {
 	operation    *template
 	parameters   *template
 	auth         *auth
+	tls          *secured
 	output       string
 	redirect     bool
 }
 
-func (c *compiler) openapi(with *node) runner {
-	o := &openAPITask{}
+func (c *compiler) openapi(with *node, tls *secured) runner {
+	o := &openAPITask{tls: tls}
 	if !c.object(with, "openapi", "document", "operationId", "parameters", "authentication", "output", "redirect") {
 		return o
 	}
@@ -68,5 +69,9 @@ func (o *openAPITask) run(x *exec, a *activation, input any) (any, error) {
 	if op.Auth, err = o.auth.resolve(x, input); err != nil {
 		return nil, err
 	}
+	if op.TLS, err = o.tls.resolve(x, input); err != nil {
+		return nil, err
+	}
+	document.TLS = op.TLS
 	return x.do(a, Effect{Kind: EffectOpenAPI, OpenAPI: op})
 }
