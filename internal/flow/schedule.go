@@ -133,6 +133,7 @@ type scheduler struct {
 	e     *Engine
 	x     *index
 	known map[state.ObjectID]*scheduled
+	seen  time.Time // when it looked last
 }
 
 // scheduled is a schedule with its next slot.
@@ -140,7 +141,16 @@ type scheduled struct {
 	*trigger
 
 	slots slots
-	next  time.Time
+	next  time.Time // the next slot
+	wait  time.Time // until when jitter holds it; zero for not
+}
+
+// at is when a schedule is to be looked at.
+func (s *scheduled) at() time.Time {
+	if s.wait.After(s.next) {
+		return s.wait
+	}
+	return s.next
 }
 
 // look starts what is due, and says when to look again.
@@ -158,21 +168,26 @@ func (s *scheduler) look(ctx context.Context, now time.Time) (time.Time, error) 
 		s.x = x
 		s.e.synchronised(ctx, "trigger.schedule.sync", len(s.known))
 	}
+	back := now.Before(s.seen.Add(-time.Second))
+	s.seen = now.Round(0) // without the monotonic clock, which nobody sets
 	var next time.Time
 	for _, t := range s.known {
+		if back {
+			t.rewind(now)
+		}
 		if t.After > 0 && (t.next.IsZero() || !t.next.Before(far)) && len(s.e.queue.live(t.id)) == 0 {
 			t.next = now.Add(time.Duration(t.After))
 			if err := s.e.writes.do(ctx, t.save); err != nil {
 				return time.Time{}, err
 			}
 		}
-		if !t.next.IsZero() && !t.next.After(now) {
+		if !t.next.IsZero() && !t.at().After(now) {
 			if err := s.due(ctx, t, now); err != nil {
 				return time.Time{}, err
 			}
 		}
-		if !t.next.IsZero() && (next.IsZero() || t.next.Before(next)) {
-			next = t.next
+		if at := t.at(); !at.IsZero() && (next.IsZero() || at.Before(next)) {
+			next = at
 		}
 	}
 	return next, nil
@@ -196,6 +211,7 @@ func (s *scheduler) read(ctx context.Context, x *index, now time.Time) error {
 			continue
 		}
 		one.next = stored
+		one.rewind(now)
 		if stored.IsZero() {
 			from := now
 			if t.At != nil {
@@ -210,6 +226,18 @@ func (s *scheduler) read(ctx context.Context, x *index, now time.Time) error {
 	}
 	s.known = known
 	return nil
+}
+
+// rewind takes a schedule back to the present where its next slot was computed by a
+// clock that was wrong then: it would be silent until that time comes. Slots that have
+// had their run do not get another one, since its id is made of the slot.
+func (s *scheduled) rewind(now time.Time) {
+	if s.next.IsZero() || !s.next.Before(far) {
+		return
+	}
+	if next := s.slots.Next(now); !next.IsZero() && next.Before(s.next) {
+		s.next, s.wait = next, time.Time{}
+	}
 }
 
 // stored is the next slot that is on disk, for this version of the schedule, and when
@@ -281,7 +309,7 @@ func (s *scheduler) due(ctx context.Context, t *scheduled, now time.Time) error 
 		next = far
 	}
 	var runs []*Run
-	var cancels []RunID
+	gives := map[RunID][]RunID{} // what gives way to each run
 	counted := skips{}
 	for range missed {
 		counted.add(t.trigger, Missed, 0)
@@ -296,16 +324,16 @@ func (s *scheduler) due(ctx context.Context, t *scheduled, now time.Time) error 
 			counted.add(t.trigger, Overlap, 0)
 			continue
 		}
-		cancels = append(cancels, give...)
 		r := t.run(runOfSlot(t.id, slot), now.Add(time.Duration(len(runs))))
 		at := slot.UTC()
 		r.Slot, r.Correlation = &at, string(r.ID)
 		r.give(t.static())
+		gives[r.ID] = give
 		runs = append(runs, r)
 	}
 	moved := &scheduled{trigger: t.trigger, slots: t.slots, next: next}
 	if next.Equal(t.next) { // only jitter is waited for
-		t.next = t.jitter(next)
+		t.wait = t.jitter(next)
 		return nil
 	}
 	over := t.Once && next.Equal(far)
@@ -334,14 +362,14 @@ func (s *scheduler) due(ctx context.Context, t *scheduled, now time.Time) error 
 	if err != nil {
 		return err
 	}
-	t.next = moved.next
+	t.next, t.wait = moved.next, time.Time{}
 	for k, c := range counted {
 		s.e.o.Metrics.Skipped(t.Name, string(k.reason), int(c.n))
 	}
-	for _, id := range cancels {
-		s.e.cancel(id, "the next slot of its schedule has come")
-	}
 	for _, r := range kept {
+		for _, id := range gives[r.ID] {
+			s.e.cancel(id, "the next slot of its schedule has come")
+		}
 		s.e.queue.push(r)
 	}
 	if over {
@@ -353,25 +381,31 @@ func (s *scheduler) due(ctx context.Context, t *scheduled, now time.Time) error 
 
 // come are the slots that have come and are to run, and how many others were missed.
 func (s *scheduled) come(now time.Time) (run []time.Time, missed int) {
-	window := time.Duration(s.CatchupWindow)
-	expires := time.Duration(s.ExpiresAfter)
-	for slot, n := s.next, 0; !slot.IsZero() && !slot.After(now); slot, n = s.slots.Next(slot), n+1 {
-		if n >= 100*maxCatchup { // a schedule of every second after months
-			slot = now.Add(-window)
-		}
-		late := now.Sub(slot)
-		switch {
-		case expires > 0 && late > expires, expires == 0 && late > max(window, fresh):
-			missed++
-		default:
-			run = append(run, slot)
-		}
+	window := max(time.Duration(s.CatchupWindow), fresh)
+	if s.ExpiresAfter > 0 {
+		window = time.Duration(s.ExpiresAfter)
 	}
-	onTime := func(slot time.Time) bool { return now.Sub(slot) <= fresh }
+	late := func(slot time.Time) time.Duration { return now.Sub(s.jitter(slot)) }
+	for slot, n := s.next, 0; !slot.IsZero() && !slot.After(now); slot, n = s.slots.Next(slot), n+1 {
+		if n == 100*maxCatchup { // a schedule of every second after months: only the newest slots are looked at
+			if from := now.Add(-min(window, time.Hour)); from.After(slot) {
+				slot = s.slots.Next(from)
+			}
+			if slot.IsZero() || slot.After(now) {
+				break
+			}
+		}
+		if late(slot) > window {
+			missed++
+			continue
+		}
+		run = append(run, slot)
+	}
+	onTime := func(slot time.Time) bool { return late(slot) <= fresh }
 	switch s.Missed {
 	case MissedSkip:
 		before := len(run)
-		run = slices.DeleteFunc(run, func(slot time.Time) bool { return !onTime(slot) && expires == 0 })
+		run = slices.DeleteFunc(run, func(slot time.Time) bool { return !onTime(slot) && s.ExpiresAfter == 0 })
 		missed += before - len(run)
 	case MissedAll:
 		if cut := len(run) - maxCatchup; cut > 0 {
@@ -379,13 +413,13 @@ func (s *scheduled) come(now time.Time) (run []time.Time, missed int) {
 			run = run[cut:]
 		}
 	default:
-		late := slices.IndexFunc(run, onTime)
-		if late < 0 {
-			late = len(run)
+		first := slices.IndexFunc(run, onTime)
+		if first < 0 {
+			first = len(run)
 		}
-		if late > 1 { // of those that are late the newest alone
-			missed += late - 1
-			run = run[late-1:]
+		if first > 1 { // of those that are late the newest alone
+			missed += first - 1
+			run = run[first-1:]
 		}
 	}
 	return run, missed

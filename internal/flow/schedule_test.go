@@ -46,10 +46,20 @@ func TestMissed(t *testing.T) {
 		"at most a thousand": {func(tr *Trigger) {
 			tr.Every, tr.Missed, tr.CatchupWindow = config.Duration(time.Second), MissedAll, config.Duration(48*time.Hour)
 		}, noon, hours(24 * time.Hour), nil, 86401 - 1000},
+		"every second, after three days": {func(tr *Trigger) { tr.Every = config.Duration(time.Second) }, noon, hours(72 * time.Hour), nil, 0},
+		"jitter is not lateness": {func(tr *Trigger) {
+			tr.Cron, tr.Missed, tr.Jitter = "0 * * * *", MissedSkip, config.Duration(50*time.Minute)
+		}, noon, scheduleAt(t, func(tr *Trigger) { tr.Cron, tr.Jitter = "0 * * * *", config.Duration(50*time.Minute) }, noon, noon).jitter(noon), []time.Time{noon}, 0},
 		"a clock that is set back": {func(tr *Trigger) { tr.Cron = "0 * * * *" }, noon, hours(-time.Hour), nil, 0},
 	} {
 		s := scheduleAt(t, c.spec, noon, c.next)
 		got, missed := s.come(c.now)
+		if name == "every second, after three days" {
+			if len(got) == 0 || len(got) > int(fresh/time.Second)+2 || !got[len(got)-1].Equal(c.now) || missed < 100_000 {
+				t.Errorf("%s: %d slots, %d missed", name, len(got), missed)
+			}
+			continue
+		}
 		if name == "at most a thousand" {
 			if len(got) != maxCatchup || missed != c.missed || !got[len(got)-1].Equal(c.now) {
 				t.Errorf("%s: %d slots, %d missed", name, len(got), missed)
@@ -77,6 +87,40 @@ func TestJitter(t *testing.T) {
 	}
 	if len(seen) < 20 {
 		t.Errorf("%d different ones", len(seen))
+	}
+}
+
+// A clock that was wrong when the next slot was computed keeps no schedule silent.
+func TestRewind(t *testing.T) {
+	noon := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	for name, c := range map[string]struct{ next, want time.Time }{
+		"years ahead":   {noon.AddDate(4, 0, 0), noon.Add(time.Hour)},
+		"the next":      {noon.Add(time.Hour), noon.Add(time.Hour)},
+		"late":          {noon.Add(-time.Hour), noon.Add(-time.Hour)},
+		"there is none": {far, far},
+	} {
+		s := scheduleAt(t, func(tr *Trigger) { tr.Cron = "0 * * * *" }, noon, c.next)
+		if s.rewind(noon); !s.next.Equal(c.want) {
+			t.Errorf("%s: %s, want %s", name, s.next, c.want)
+		}
+	}
+}
+
+// A slot that jitter holds is run when the jitter is over, under the id of the slot.
+func TestJitterRuns(t *testing.T) {
+	k := newKit(t)
+	id := k.trigger(k.flow(named("quick", "- it: {set: {a: 1}}\n")), func(tr *Trigger) {
+		tr.Kind, tr.Cron, tr.Jitter = OnSchedule, "*/2 * * * * *", config.Duration(time.Second)
+	})
+	k.comes("trigger.schedule.ok", 3)
+	runs, err := k.ListRuns(t.Context(), RunQuery{Trigger: id, Limit: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range runs {
+		if r.Slot == nil || r.Slot.Nanosecond() != 0 || r.Slot.Second()%2 != 0 || r.Queued.Before(*r.Slot) {
+			t.Errorf("run %s of slot %v, queued %s", r.ID, r.Slot, r.Queued)
+		}
 	}
 }
 
