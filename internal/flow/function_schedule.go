@@ -32,6 +32,9 @@ func init() {
 	})
 }
 
+// forEver is a window of catching up that does not end.
+const forEver = 100 * 365 * 24 * time.Hour
+
 func scheduleFlow(ctx context.Context, e *Engine, r *Run, f *program.Effect) (outcome, error) {
 	with, _ := f.Arguments.(map[string]any)
 	wrong := func(format string, args ...any) outcome {
@@ -67,6 +70,9 @@ func scheduleFlow(ctx context.Context, e *Engine, r *Run, f *program.Effect) (ou
 	t := NewTrigger()
 	at := time.Now().UTC().Add(delay)
 	t.Kind, t.Flow, t.At, t.ExpiresAfter, t.Data, t.Once, t.Origin = OnSchedule, target.id.String(), &at, config.Duration(expiry), data, true, r.Flow.String()
+	if expiry == 0 {
+		t.CatchupWindow = config.Duration(forEver)
+	}
 	if t.Name = text("name"); t.Name == "" {
 		t.Name = "once " + string(runOf("once", string(r.ID), f.Key))[:12] + " of " + r.FlowName
 	}
