@@ -52,12 +52,12 @@ const maxSecret = 64 << 10
 func (c *cli) secretValue(file string, object bool) (any, error) {
 	var raw []byte
 	var err error
-	switch {
-	case file == "":
+	switch file {
+	case "":
 		var text string
 		text, err = c.secret("Value")
 		raw = []byte(text)
-	case file == "-":
+	case "-":
 		raw, err = io.ReadAll(io.LimitReader(c.in, maxSecret+1))
 	default:
 		if raw, err = os.ReadFile(file); err != nil {

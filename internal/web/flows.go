@@ -20,6 +20,7 @@ import (
 type flowRow struct {
 	ID string `json:"id"`
 	flow.Definition
+	Drifted bool      `json:"drifted"` // it is kept in a file, and was changed here
 	Created time.Time `json:"created"`
 	Updated time.Time `json:"updated"`
 }
@@ -28,7 +29,7 @@ func newFlowRow(r state.Record[flow.Definition]) flowRow {
 	if r.Value.Scopes == nil {
 		r.Value.Scopes = []string{}
 	}
-	return flowRow{r.ID.String(), r.Value, r.Created, r.Updated}
+	return flowRow{r.ID.String(), r.Value, r.Value.Drifted(), r.Created, r.Updated}
 }
 
 // flowLine is a flow in a list, where documents would be too much.

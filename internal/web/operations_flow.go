@@ -142,7 +142,7 @@ func flowSchemas() object {
 	return object{
 		"Flow": record("id name version state reason", object{
 			"id": id, "name": str, "namespace": str, "version": str, "state": word(string(flow.Valid), string(flow.Invalid)), "reason": str, "document": str,
-			"scopes": texts, "source": str, "created": str, "updated": str,
+			"scopes": texts, "source": str, "source_version": str, "drifted": boolean, "created": str, "updated": str,
 		}),
 		"FlowDocument": object{"type": "object", "description": "A document of the Open Workflow Specification (DSL 1.0)."},
 		"Validation":   record("valid state problems", object{"valid": boolean, "state": word(string(flow.Valid), string(flow.Invalid)), "problems": problems}),

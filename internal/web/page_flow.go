@@ -25,6 +25,7 @@ type flowView struct {
 	Problem         *problem
 	Document        string
 	Kept            string // the file in which it is kept
+	Drifted         bool   // it is no longer what the file has
 	Check           *checkView
 	Templates       []templateLine
 	Functions       []functionLine
@@ -278,6 +279,7 @@ func (s *Server) completeFlow(r *http.Request, v *flowView) error {
 		return err
 	}
 	v.Name, v.Kept = cmp.Or(line(f.Value.Name), "Flow "+v.ID), line(f.Value.Source)
+	v.Drifted = f.Value.Drifted()
 	v.Scopes = line(strings.Join(f.Value.Scopes, ", "))
 	v.MayRun = v.MayRun && mayRun(r, f.Value.Scopes) == nil && f.Value.State == flow.Valid
 	if err := s.eachTrigger(ctx, func(t state.Record[flow.Trigger]) {

@@ -75,8 +75,6 @@ const (
 // until all are known.
 type drawNode struct {
 	program.Node
-	lists      [][]*drawNode // in it, side by side
-	names      []string      // of these
 	x, y, w, h int
 }
 

@@ -26,6 +26,7 @@ type flowEntry struct {
 	ID, Name, Version, Reason, Source string
 	Badge                             badge
 	Triggers, Off                     int // of them, so many are switched off
+	Drifted                           bool
 	Last                              []runLine
 }
 
@@ -80,7 +81,7 @@ func (s *Server) getFlowsPage(w http.ResponseWriter, r *http.Request) error {
 		f := &found[i]
 		id := f.ID.String()
 		e := flowEntry{
-			ID: id, Name: line(f.Value.Name), Version: shortHash(f.Value.Hash), Reason: line(f.Value.Reason), Source: line(f.Value.Source), Badge: flowBadge(f.Value.State),
+			ID: id, Name: line(f.Value.Name), Version: shortHash(f.Value.Hash), Reason: line(f.Value.Reason), Source: line(f.Value.Source), Badge: flowBadge(f.Value.State), Drifted: f.Value.Drifted(),
 			Triggers: on[id] + off[id], Off: off[id],
 		}
 		runs, err := s.Flow.RunsBehind(ctx, flow.RunQuery{Flow: f.ID, Limit: lastRuns}, flow.RunPlace{})

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/tocsin-events/tocsin/internal/flow"
@@ -68,6 +69,17 @@ func (f runFilter) href(more ...string) string {
 	return "/runs?" + q.Encode()
 }
 
+// flags are the same for the command line.
+func (f runFilter) flags() string {
+	var out strings.Builder
+	for _, p := range []pair{{"flow", f.Flow}, {"trigger", f.Trigger}, {"state", f.State}} {
+		if p.Value != "" {
+			out.WriteString(" --" + p.Name + " " + p.Value)
+		}
+	}
+	return out.String()
+}
+
 type runsView struct {
 	Tabs            []link
 	Filter          runFilter
@@ -114,13 +126,7 @@ func (s *Server) getRunsPage(w http.ResponseWriter, r *http.Request) error {
 	if v.Filtered {
 		v.Empty = emptyState{Says: "No run is like that."}
 	}
-	command := "tocsin runs list"
-	for _, p := range []pair{{"flow", f.Flow}, {"trigger", f.Trigger}, {"state", f.State}} {
-		if p.Value != "" {
-			command += " --" + p.Name + " " + p.Value
-		}
-	}
-	return s.render(w, r, "runs", pageView{Title: "Runs", Says: "What flows have done, and what they are doing.", Docs: "flows", Active: "/flows", Command: command, Body: v})
+	return s.render(w, r, "runs", pageView{Title: "Runs", Says: "What flows have done, and what they are doing.", Docs: "flows", Active: "/flows", Command: "tocsin runs list" + f.flags(), Body: v})
 }
 
 // runChoices offers what the list can be narrowed down to.
