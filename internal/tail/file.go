@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // mark is a place in a file, and by what the file is known again.
@@ -27,9 +28,12 @@ const headBytes = 256
 // file is a file that is read.
 type file struct {
 	path string
+	key  string // of its place: the path, unless another file has that now
 	f    *os.File
 	at   mark
 	buf  []byte
+
+	until time.Time // when one that has gone from its path is closed
 }
 
 // openFile opens a regular file at its beginning.
@@ -46,7 +50,7 @@ func openFile(path string) (*file, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	one := &file{path: path, f: f}
+	one := &file{path: path, key: path, f: f}
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
 		one.at.Inode, one.at.Device = st.Ino, st.Dev
 	}

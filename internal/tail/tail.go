@@ -7,7 +7,9 @@
 // that is too long is cut, and its rest passed over. Files that are there when
 // somebody reads for the first time are read from their end. It is woken by
 // the kernel (inotify(7)) and looks by itself every few seconds, for file systems
-// that do not tell.
+// that do not tell. A file that was renamed or removed is read for a minute more, because
+// its writer may not know yet; one that appears under another name, which a pattern
+// fits, too, goes on where it was.
 package tail
 
 import (
@@ -20,6 +22,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -58,6 +61,9 @@ const (
 	settle = 20 * time.Millisecond
 	// most is how many files are read at most.
 	most = 1000
+	// linger is how long a file that was renamed or removed is read still: its writer
+	// goes on with it until somebody tells him to open the new one.
+	linger = time.Minute
 )
 
 // Run reads until ctx ends and then returns nil. place is what was stored last;
@@ -92,6 +98,9 @@ func Run(ctx context.Context, o Options, place string, give Give) error {
 			if ctx.Err() != nil {
 				return nil
 			}
+			if g, ok := errors.AsType[*giveError](err); ok {
+				return g.error
+			}
 			return err
 		}
 		first, r.fromStart = false, true // what appears from now on is new
@@ -125,6 +134,8 @@ func drain(ctx context.Context, w *fsnotify.Watcher) {
 type reader struct {
 	o         Options
 	files     map[string]*file
+	old       []*file         // renamed or removed ones, that may still be written to
+	now       []string        // the paths of this scan
 	saved     map[string]mark // of files that were not met yet
 	fromStart bool
 	give      Give
@@ -156,14 +167,9 @@ func (r *reader) watch(w *fsnotify.Watcher) {
 // scan reads all that is new.
 func (r *reader) scan(ctx context.Context) error {
 	paths, err := r.paths()
-	for path, f := range r.files {
-		if !slices.Contains(paths, path) { // removed: what is left is still in the open file
-			if err := r.read(ctx, f); err != nil {
-				return err
-			}
-			f.close()
-			delete(r.files, path)
-		}
+	r.now = paths
+	if err := r.leave(ctx); err != nil {
+		return err
 	}
 	problem := err
 	for _, path := range paths {
@@ -180,6 +186,40 @@ func (r *reader) scan(ctx context.Context) error {
 	r.present(len(r.files), problem)
 	return nil
 }
+
+// leave reads the rest of files that have gone from their paths, and closes them
+// after a while.
+func (r *reader) leave(ctx context.Context) error {
+	now := time.Now()
+	for path, f := range r.files {
+		if !f.still() || !slices.Contains(r.now, path) {
+			f.until, f.key = now.Add(linger), fmt.Sprint(f.key, successor, f.at.Inode)
+			r.old = append(r.old, f)
+			delete(r.files, path)
+		}
+	}
+	for _, f := range r.old {
+		if err := r.read(ctx, f); err != nil {
+			if _, ok := errors.AsType[*fs.PathError](err); !ok {
+				return err
+			}
+			f.until = now // it can't be read any more
+		}
+	}
+	over := len(r.old) - most
+	for i, f := range r.old {
+		if i < over || !now.Before(f.until) {
+			f.close()
+			r.old[i] = nil
+		}
+	}
+	r.old = slices.DeleteFunc(r.old, func(f *file) bool { return f == nil })
+	return nil
+}
+
+// successor is behind the path in the key of a file's place when another file has come
+// into its path.
+const successor = "\x00"
 
 // forget gives up the stored places of files that were met or are gone; what is
 // left in a renamed one is read before.
@@ -232,18 +272,9 @@ func (r *reader) paths() ([]string, error) {
 	return all, nil
 }
 
-// file reads what is new in the file of a path, and first the rest of the one
-// that had the path before.
+// file reads what is new in the file of a path.
 func (r *reader) file(ctx context.Context, path string) error {
 	f := r.files[path]
-	if f != nil && !f.still() {
-		if err := r.read(ctx, f); err != nil {
-			return err
-		}
-		f.close()
-		delete(r.files, path)
-		f = nil
-	}
 	if f == nil {
 		opened, err := r.open(ctx, path)
 		if err != nil {
@@ -265,6 +296,7 @@ func (r *reader) open(ctx context.Context, path string) (*file, error) {
 	switch {
 	case known && f.is(was):
 		f.at = was
+	case r.renamed(f):
 	case known:
 		if err := r.rotated(ctx, path, was); err != nil {
 			f.close()
@@ -279,13 +311,38 @@ func (r *reader) open(ctx context.Context, path string) (*file, error) {
 	return f, nil
 }
 
+// renamed tells whether a file was read under another name, and sets its place to
+// where that came.
+func (r *reader) renamed(f *file) bool {
+	for i, old := range r.old {
+		if old.at.Offset > 0 && f.is(old.at) {
+			f.at = old.at
+			old.close()
+			r.old = slices.Delete(r.old, i, i+1)
+			return true
+		}
+	}
+	for _, was := range r.saved {
+		if was.Offset > 0 && f.is(was) {
+			f.at = was
+			return true
+		}
+	}
+	return false
+}
+
 // rotated reads the rest of a file that was renamed while nobody read it.
 func (r *reader) rotated(ctx context.Context, path string, was mark) error {
+	key := path
+	path, _, _ = strings.Cut(path, successor)
 	siblings, err := filepath.Glob(escape(path) + "?*")
 	if err != nil {
 		return err
 	}
 	for _, sibling := range siblings {
+		if slices.Contains(r.now, sibling) {
+			continue // it is read for itself
+		}
 		f, err := openFile(sibling)
 		if err != nil {
 			continue // not to be read, or gone again
@@ -294,7 +351,7 @@ func (r *reader) rotated(ctx context.Context, path string, was mark) error {
 			f.close()
 			continue
 		}
-		f.at, f.path = was, path
+		f.at, f.path, f.key = was, path, key
 		err = r.read(ctx, f)
 		f.close()
 		return err
@@ -316,10 +373,14 @@ func (r *reader) read(ctx context.Context, f *file) error {
 			return err
 		}
 		if err := r.give(ctx, lines, r.place(f)); err != nil {
-			return err
+			return &giveError{err}
 		}
 	}
 }
+
+// giveError is one of the taker, which ends the reading, also where it is about a file
+// of his own, such as a disk that is full.
+type giveError struct{ error }
 
 // place is how far reading came, with a file that may not be among those of the
 // paths any more.
@@ -329,8 +390,11 @@ func (r *reader) place(with *file) string {
 	for path, f := range r.files {
 		all[path] = f.at
 	}
+	for _, f := range r.old {
+		all[f.key] = f.at
+	}
 	if with != nil {
-		all[with.path] = with.at
+		all[with.key] = with.at
 	}
 	text, err := json.Marshal(all)
 	if err != nil {
@@ -341,6 +405,9 @@ func (r *reader) place(with *file) string {
 
 func (r *reader) close() {
 	for _, f := range r.files {
+		f.close()
+	}
+	for _, f := range r.old {
 		f.close()
 	}
 }

@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,6 +24,7 @@ type log struct {
 	t     *testing.T
 	path  string
 	place string
+	every string // what the name ends in besides .log
 
 	mu   sync.Mutex // guards got and present
 	got  []string
@@ -63,7 +67,7 @@ func (l *log) reading(during func(), want ...string) {
 	var once sync.Once
 	var all sync.WaitGroup
 	all.Go(func() {
-		err := Run(ctx, Options{Patterns: []string{filepath.Join(filepath.Dir(l.path), "*.log")}, Present: func(n int, err error) {
+		err := Run(ctx, Options{Patterns: []string{filepath.Join(filepath.Dir(l.path), "*.log"+l.every)}, Present: func(n int, err error) {
 			l.present = append(l.present, fmt.Sprint(n, err))
 		}}, l.place, func(_ context.Context, lines []Line, place string) error {
 			l.mu.Lock()
@@ -98,6 +102,20 @@ func (l *log) reading(during func(), want ...string) {
 		l.t.Fatal(diff)
 	}
 	l.got = nil
+}
+
+// wait waits until a line was given.
+func (l *log) wait(line string) {
+	l.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
+		l.mu.Lock()
+		there := slices.Contains(l.got, line)
+		l.mu.Unlock()
+		if there {
+			return
+		}
+	}
+	l.t.Errorf("%q was not given", line)
 }
 
 func nothing() {}
@@ -207,4 +225,69 @@ func TestNothingTwice(t *testing.T) {
 		}
 		l.reading(nothing, want...)
 	})
+}
+
+// Who writes into a log goes on with the renamed one until he is told to open the new
+// one: what he writes meanwhile is read, whether the new one is there or not.
+func TestLateWriter(t *testing.T) {
+	for _, create := range []bool{true, false} {
+		l := newLog(t)
+		l.write("x\n")
+		w, err := os.OpenFile(l.path, os.O_APPEND|os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.reading(func() {
+			l.rename(".1")
+			if create {
+				l.write("new\n")
+				l.wait("new")
+			}
+			if _, err := w.WriteString("late\n"); err != nil {
+				t.Error(err)
+			}
+			l.wait("late")
+			l.write("last\n")
+		}, append(map[bool][]string{true: {"new"}}[create], "late", "last")...)
+		_ = w.Close()
+		l.reading(nothing)
+	}
+}
+
+// Where the pattern fits the names of rotated files, too, their lines are not given
+// again.
+func TestRotatedFits(t *testing.T) {
+	l := newLog(t)
+	l.every = "*"
+	l.write("x\n")
+	l.reading(func() {
+		l.write("one\n")
+		l.wait("one")
+		l.rename(".1")
+		l.write("two\n")
+	}, "one", "two")
+	l.write("three\n")
+	if err := os.Rename(l.path+".1", l.path+".2"); err != nil {
+		t.Fatal(err)
+	}
+	l.rename(".1")
+	l.write("four\n")
+	l.reading(nothing, "four", "three")
+	l.reading(nothing)
+}
+
+// An error of the taker ends the reading, also where it looks like one of a file.
+func TestGiveFails(t *testing.T) {
+	l := newLog(t)
+	l.write("one\n")
+	full := &os.PathError{Op: "write", Path: "/journal", Err: syscall.ENOSPC}
+	err := Run(t.Context(), Options{Patterns: []string{l.path}, Whole: true}, "", func(_ context.Context, lines []Line, _ string) error {
+		if len(lines) > 0 {
+			return fmt.Errorf("journal: %w", full)
+		}
+		return nil
+	})
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("Run = %v", err)
+	}
 }
