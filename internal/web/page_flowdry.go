@@ -114,6 +114,9 @@ func newDryView(x *flow.Rehearsal) *dryView {
 		v.Output = pretty(x.Output)
 	}
 	v.Steps, v.More = newStepLines(x.Steps)
+	for i := range v.Steps { // there is no journal: rounds of the rehearsal are no restarts
+		v.Steps[i].Replayed, v.Steps[i].Effect = false, ""
+	}
 	for i := range x.Effects {
 		if i == stepsShown {
 			break
