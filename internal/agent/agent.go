@@ -77,13 +77,19 @@ type Agents struct {
 	owner string
 
 	mu    sync.Mutex // guards heard
-	heard map[string]time.Time
+	heard map[string]heard
 	start time.Time
+}
+
+// heard is when an agent was heard, by the running clock, and what its row says of that.
+type heard struct {
+	at   time.Time
+	last int64
 }
 
 // New returns Agents.
 func New(o Options) *Agents {
-	return &Agents{Options: o, owner: string(event.NewID()), heard: map[string]time.Time{}, start: time.Now()}
+	return &Agents{Options: o, owner: string(event.NewID()), heard: map[string]heard{}, start: time.Now()}
 }
 
 // Limits of a report, which is stored as it is.
@@ -145,7 +151,7 @@ func (a *Agents) Heard(ctx context.Context, id string, from Sender, r Report) er
 	})
 	if err == nil {
 		a.mu.Lock()
-		a.heard[id] = time.Now()
+		a.heard[id] = heard{at: time.Now(), last: now.UnixNano()}
 		a.mu.Unlock()
 	}
 	return err

@@ -112,6 +112,26 @@ func TestLife(t *testing.T) {
 	b.told()
 }
 
+// An agent that reports to another node of the same database is not silent.
+func TestOtherNode(t *testing.T) {
+	b := open(t)
+	other := New(b.Options)
+	start := time.Now()
+	b.hears("a-1", "web-1")
+	b.told("agent.joined agent/a-1 web-1")
+	for minute := range 5 {
+		b.hears("a-1", "web-1")
+		if err := other.check(t.Context(), start.Add(time.Duration(minute)*50*time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		b.told()
+	}
+	if err := other.check(t.Context(), start.Add(10*time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	b.told("agent.silent agent/a-1 web-1")
+}
+
 // Nobody speaks for an agent but who let it join, until it is forgotten.
 func TestOwner(t *testing.T) {
 	b := open(t)

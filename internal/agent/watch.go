@@ -34,14 +34,14 @@ func (a *Agents) Run(ctx context.Context) error {
 
 // check finds the agents that were not heard for too long.
 func (a *Agents) check(ctx context.Context, now time.Time) error {
-	found, err := all(ctx, a.State.Reader())
+	found, err := times(ctx, a.State.Reader())
 	if err != nil {
 		return err
 	}
 	var quiet []stored
-	for i := range found {
-		if !found[i].silent && now.Sub(a.heardOf(found[i].id)) > a.SilentAfter() {
-			quiet = append(quiet, found[i])
+	for _, s := range found {
+		if now.Sub(a.heardOf(&s, now)) > a.SilentAfter() {
+			quiet = append(quiet, s)
 		}
 	}
 	if len(quiet) == 0 {
@@ -78,15 +78,42 @@ func (a *Agents) silence(tx *state.Tx, was *stored) error {
 	return a.raise(tx, "agent.silent", s.id, &d, time.Unix(0, s.last))
 }
 
-// heardOf is when an agent was heard, by the running clock; the start of this
-// process for one that was not heard since.
-func (a *Agents) heardOf(id string) time.Time {
+// heardOf is when an agent was heard, by the running clock: here, or by another node,
+// which is seen by its row; the start of this process for one that was not heard since.
+func (a *Agents) heardOf(s *stored, now time.Time) time.Time {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if at, ok := a.heard[id]; ok {
-		return at
+	known, ok := a.heard[s.id]
+	switch {
+	case !ok:
+		known = heard{at: a.start, last: s.last}
+	case known.last != s.last:
+		known = heard{at: now, last: s.last}
 	}
-	return a.start
+	a.heard[s.id] = known
+	return known.at
+}
+
+// times reads when agents that are not silent were heard: not their reports, which
+// are large.
+func times(ctx context.Context, q state.Querier) ([]stored, error) {
+	found, err := q.QueryContext(ctx, `SELECT id, last_seen FROM agents WHERE silent = 0 ORDER BY id`)
+	if err != nil {
+		return nil, fmt.Errorf("read agents: %w", err)
+	}
+	defer found.Close()
+	var rows []stored
+	for found.Next() {
+		var s stored
+		if err := found.Scan(&s.id, &s.last); err != nil {
+			return nil, fmt.Errorf("read agents: %w", err)
+		}
+		rows = append(rows, s)
+	}
+	if err := found.Err(); err != nil {
+		return nil, fmt.Errorf("read agents: %w", err)
+	}
+	return rows, nil
 }
 
 // Forget removes an agent, which may join anew. The error is of class
