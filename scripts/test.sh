@@ -11,7 +11,7 @@ else
 fi
 
 module=$(go list -m)
-racy="^$module/internal/(journal|state|ingest|identity|web|app|source|tail|egress|transport|mail)(/|\$)"
+racy="^$module/internal/(journal|state|ingest|identity|web|app|source|tail|agent|publish|flow|egress|transport|mail)(/|\$)"
 mapfile -t with < <(go list ./... | grep -E "$racy")
 mapfile -t without < <(go list ./... | grep -vE "$racy")
 
