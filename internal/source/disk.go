@@ -2,6 +2,7 @@ package source
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,6 +46,7 @@ type disk struct {
 	mounts func() ([]mount, error)
 	statfs func(path string) (used, limit int64, err error)
 	quotas func(wants func(path string) bool) ([]usage, error)
+	hung   map[string]chan measured // questions without an answer, by path
 }
 
 type mount struct{ path, device, fstype string }
@@ -139,7 +141,10 @@ func (d *disk) look(ctx context.Context, env *Env) error {
 		if !d.wants(m.path) {
 			continue
 		}
-		used, limit, err := d.statfs(m.path)
+		used, limit, err := d.ask(ctx, m.path)
+		if errors.Is(err, errHung) {
+			lacks = m.path + " does not answer: is its server away?"
+		}
 		if err != nil || limit == 0 {
 			continue // unmounted since, or without blocks
 		}
@@ -151,7 +156,7 @@ func (d *disk) look(ctx context.Context, env *Env) error {
 	if d.Quotas {
 		all, err := d.quotas(d.wants)
 		if err != nil {
-			lacks = quotaLacks(err)
+			lacks = cmp.Or(lacks, quotaLacks(err))
 			env.Problem(err)
 		} else {
 			env.Problem(nil)
@@ -161,12 +166,61 @@ func (d *disk) look(ctx context.Context, env *Env) error {
 			return err
 		}
 	}
-	if watched == 0 {
+	switch {
+	case watched == 0 && lacks != "":
+		env.Status(Unavailable, lacks)
+		return nil
+	case watched == 0:
 		env.Status(Idle, "no file system to watch: name mount points in sources.disk_full.paths")
 		return nil
 	}
 	env.Status(Running, lacks)
 	return nil
+}
+
+// measured is the answer of statfs.
+type measured struct {
+	used, limit int64
+	err         error
+}
+
+var errHung = errors.New("it does not answer")
+
+// statfsTime is how long a file system may take to answer.
+const statfsTime = 5 * time.Second
+
+// ask asks a file system how full it is. That of a server that is away may answer
+// never: then it is asked no more until it has, and holds up neither the others nor
+// the end of the program.
+func (d *disk) ask(ctx context.Context, path string) (used, limit int64, err error) {
+	if answer, waits := d.hung[path]; waits {
+		select {
+		case m := <-answer:
+			delete(d.hung, path)
+			return m.used, m.limit, m.err
+		default:
+			return 0, 0, errHung
+		}
+	}
+	answer := make(chan measured, 1)
+	go func() {
+		var m measured
+		m.used, m.limit, m.err = d.statfs(path)
+		answer <- m
+	}()
+	late := time.NewTimer(statfsTime)
+	defer late.Stop()
+	select {
+	case m := <-answer:
+		return m.used, m.limit, m.err
+	case <-late.C:
+	case <-ctx.Done():
+	}
+	if d.hung == nil {
+		d.hung = map[string]chan measured{}
+	}
+	d.hung[path] = answer
+	return 0, 0, errHung
 }
 
 func (d *disk) wants(path string) bool { return len(d.Paths) == 0 || slices.Contains(d.Paths, path) }

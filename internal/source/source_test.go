@@ -145,6 +145,43 @@ func TestDiskHysteresis(t *testing.T) {
 	}
 }
 
+// A file system whose server is away holds up nothing, and is measured when it is back.
+func TestDiskHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		back, asked := make(chan struct{}), 0
+		d := &disk{diskOptions: diskOptions{High: 85, Low: 80}}
+		d.mounts = func() ([]mount, error) { return []mount{{"/nfs", "x", "nfs4"}, {"/", "x", "ext4"}}, nil }
+		d.statfs = func(path string) (int64, int64, error) {
+			if path == "/nfs" {
+				asked++
+				<-back
+			}
+			return 99, 100, nil
+		}
+		r := newRecorder(map[string]string{})
+		look := func(want ...string) {
+			t.Helper()
+			if err := d.look(t.Context(), &r.Env); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, r.told(t)); diff != "" {
+				t.Error(diff)
+			}
+		}
+		look("disk_full error filesystem/")
+		look()
+		if asked != 1 || r.status != Running || !strings.Contains(r.lacks, "/nfs does not answer") {
+			t.Errorf("asked %d times; %s %s", asked, r.status, r.lacks)
+		}
+		close(back)
+		synctest.Wait()
+		look("disk_full error filesystem/nfs")
+		if r.lacks != "" {
+			t.Errorf("lacks %s", r.lacks)
+		}
+	})
+}
+
 // What could not be recorded is told again.
 func TestDiskRecordFails(t *testing.T) {
 	d := &disk{diskOptions: diskOptions{High: 85, Low: 80}}
