@@ -61,6 +61,8 @@ const (
 	maxReport = 64 << 20
 	// maxAidePaths is how many paths an event holds; all are counted.
 	maxAidePaths = 200
+	// maxAideText is how long they are together, in bytes; in JSON a byte may take six.
+	maxAideText = 64 << 10
 	// aideSettle is how long the writing of a report may pause.
 	aideSettle = time.Second
 )
@@ -254,9 +256,10 @@ func (a *aide) judge(ctx context.Context, env *Env, content []byte, file string,
 	}
 	paths, count, excluded := a.paths(r)
 	if len(paths) > 0 {
+		shown := clipPaths(paths)
 		data := map[string]any{
 			"added": count["added"], "removed": count["removed"], "changed": count["changed"], "excluded": excluded,
-			"paths": paths[:min(len(paths), maxAidePaths)], "more": max(len(paths)-maxAidePaths, 0), "report": cmp.Or(file, strings.Join(a.Command, " ")),
+			"paths": shown, "more": len(paths) - len(shown), "report": cmp.Or(file, strings.Join(a.Command, " ")),
 		}
 		if r.Number.Total > 0 {
 			data["entries"] = r.Number.Total
@@ -273,6 +276,19 @@ func (a *aide) judge(ctx context.Context, env *Env, content []byte, file string,
 		}
 	}
 	return env.Memory.Store(ctx, key, hash)
+}
+
+// clipPaths are the first paths, as many as an event has room for: with long names, one
+// would be too large for the server to which it is forwarded.
+func clipPaths(paths []aidePath) []aidePath {
+	size := 0
+	for i := range paths {
+		size += len(paths[i].Path) + len(paths[i].Attributes)
+		if i == maxAidePaths || i > 0 && size > maxAideText {
+			return paths[:i]
+		}
+	}
+	return paths
 }
 
 // readReport reads a report in JSON. Errors are of class event.ErrInvalid.

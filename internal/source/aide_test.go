@@ -106,6 +106,34 @@ func TestAideMany(t *testing.T) {
 	}
 }
 
+// Whoever makes files with long names keeps the event from becoming too large, and so
+// from being forwarded, no less.
+func TestAideLongNames(t *testing.T) {
+	added := map[string]string{}
+	for i := range 300 {
+		added[fmt.Sprintf("/srv/%05d/%s", i, strings.Repeat("\x01", 4000))] = "f+++"
+	}
+	report, err := json.Marshal(map[string]any{"outline": "x", "added": added})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newStage()
+	if err := opens(t, "aide_diff", "{}").source.(*aide).judge(t.Context(), &s.Env, report, "/r.json", nil); err != nil {
+		t.Fatal(err)
+	}
+	events := s.take(t)
+	if len(events) != 1 || len(events[0].Data) > 512<<10 {
+		t.Fatalf("%d events of %d bytes", len(events), len(events[0].Data))
+	}
+	var data struct {
+		Added, More int
+		Paths       []aidePath
+	}
+	if err := json.Unmarshal(events[0].Data, &data); err != nil || data.Added != 300 || data.More != 300-len(data.Paths) || len(data.Paths) == 0 {
+		t.Errorf("added %d, more %d, paths %d, %v", data.Added, data.More, len(data.Paths), err)
+	}
+}
+
 func TestAideExcluded(t *testing.T) {
 	tests := []struct {
 		pattern, path string
