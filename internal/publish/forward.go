@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,8 +48,9 @@ type Forwarder struct {
 	refused  atomic.Uint64
 	wake     chan struct{} // the link is back: report at once
 
-	mu      sync.Mutex // guards problem
-	problem string
+	mu      sync.Mutex // guards all below
+	problem string     // what keeps events from being forwarded
+	unheard string     // why the server does not take reports
 }
 
 // NewForwarder returns a Forwarder. Its cursor is named by the server's address:
@@ -75,11 +77,12 @@ func (f *Forwarder) Run(ctx context.Context) error {
 	return err
 }
 
-// Problem says what keeps events from being forwarded; empty for nothing.
+// Problem says what keeps events from being forwarded, or else why the server does
+// not take reports; empty for nothing.
 func (f *Forwarder) Problem() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.problem
+	return cmp.Or(f.problem, f.unheard)
 }
 
 // Lag is how many events are recorded and not forwarded yet.
@@ -108,6 +111,22 @@ func (f *Forwarder) say(ctx context.Context, err error) {
 	}
 }
 
+// sayUnheard logs once that the server refuses reports, which says nothing of events:
+// those may be taken all the same.
+func (f *Forwarder) sayUnheard(ctx context.Context, err error) {
+	text := ""
+	if errors.Is(err, event.ErrDenied) || errors.Is(err, event.ErrInvalid) {
+		text = "reports of this host are refused: " + err.Error()
+	}
+	f.mu.Lock()
+	before := f.unheard
+	f.unheard = text
+	f.mu.Unlock()
+	if text != "" && before == "" {
+		f.o.Logger.WarnContext(ctx, "the server refuses this host's reports, and will take it for silent", "to", f.o.Peer.Address(), "err", err)
+	}
+}
+
 // report tells the server how this host fares: at the start, when the link is
 // back, and every now and then. A report that does not arrive is no loss: the
 // next one says more.
@@ -119,9 +138,9 @@ func (f *Forwarder) report(ctx context.Context) {
 		r.Lag, r.Refused, r.Now = f.lag.Load(), f.refused.Load(), time.Now().UTC()
 		if err := f.o.Peer.Report(ctx, f.o.ID, r); err != nil && ctx.Err() == nil {
 			f.o.Logger.DebugContext(ctx, "the report did not arrive", "err", err)
-			if errors.Is(err, event.ErrDenied) || errors.Is(err, event.ErrInvalid) {
-				f.say(ctx, err)
-			}
+			f.sayUnheard(ctx, err)
+		} else if err == nil {
+			f.sayUnheard(ctx, nil)
 		}
 		select {
 		case <-tick.C:

@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -34,6 +35,7 @@ type server struct {
 	wrong   []int      // what it answers next in place of taking events
 	refuse  string     // id of an event that it does not take
 	limit   int        // events of a request; 0 for any number
+	deaf    bool       // refuses reports
 	lost    bool       // takes events, and breaks off before it answers, once
 	reports []agent.Report
 	changed chan struct{}
@@ -51,7 +53,12 @@ func newServer(t *testing.T) *server {
 		}
 		s.mu.Lock()
 		s.reports = append(s.reports, report)
+		deaf := s.deaf
 		s.mu.Unlock()
+		if deaf {
+			http.Error(w, `{"detail":"of another token"}`, http.StatusForbidden)
+			return
+		}
 		w.WriteHeader(http.StatusNoContent)
 	})
 	s.Server = httptest.NewServer(mux)
@@ -284,5 +291,53 @@ func TestBadFiles(t *testing.T) {
 		if _, err := OpenPeer(&c, ""); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", want, err)
 		}
+	}
+}
+
+// A server that refuses this host's reports may take its events: neither is said of
+// the other, nor does each event bring one more report.
+func TestReportsRefused(t *testing.T) {
+	to := newServer(t)
+	to.deaf = true
+	r := newRig(t, to)
+	var log bytes.Buffer
+	r.o.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	f, err := NewForwarder(t.Context(), r.o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.emit(1)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- f.Run(ctx) }()
+	count := func(want int) {
+		t.Helper()
+		for {
+			to.mu.Lock()
+			ok := len(to.ids) == want && len(to.reports) > 0
+			to.mu.Unlock()
+			if ok && strings.Contains(f.Problem(), "another token") {
+				return
+			}
+			select {
+			case <-to.changed:
+			case <-time.After(10 * time.Millisecond):
+			case <-ctx.Done():
+				t.Fatalf("%d events did not come: %s", want, f.Problem())
+			}
+		}
+	}
+	count(1)
+	for n := range 5 {
+		r.emit(1)
+		count(n + 2)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if text := log.String(); len(to.reports) != 1 || strings.Count(text, "level=WARN") != 1 || strings.Contains(text, "events wait here") {
+		t.Errorf("%d reports; log:\n%s", len(to.reports), text)
 	}
 }
