@@ -41,9 +41,9 @@ func sender(token string) Sender {
 	return Sender{ID: "api_key/" + token, Token: token, Cause: state.Cause{AuthType: "api_key", AuthID: "token/3", AuthName: token, ClientIP: "192.0.2.7"}}
 }
 
-func (b *bench) hears(id, name string) {
+func (b *bench) hears() {
 	b.t.Helper()
-	err := b.Heard(b.t.Context(), id, sender("web"), Report{Name: name, Version: "1.2", Now: time.Now().Add(time.Hour), Lag: 7, Sources: []Source{{Name: "disk_full", Status: "running"}}})
+	err := b.Heard(b.t.Context(), "a-1", sender("web"), Report{Name: "web-1", Version: "1.2", Now: time.Now().Add(time.Hour), Lag: 7, Sources: []Source{{Name: "disk_full", Status: "running"}}})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -81,8 +81,8 @@ func (b *bench) told(want ...string) {
 func TestLife(t *testing.T) {
 	b := open(t)
 	start := time.Now()
-	b.hears("a-1", "web-1")
-	b.hears("a-1", "web-1")
+	b.hears()
+	b.hears()
 	b.told("agent.joined agent/a-1 web-1")
 	b.checks(start.Add(30 * time.Second))
 	b.told()
@@ -93,7 +93,7 @@ func TestLife(t *testing.T) {
 	if err != nil || len(rows) != 1 || !rows[0].Silent {
 		t.Fatalf("%+v, %v", rows, err)
 	}
-	b.hears("a-1", "web-1")
+	b.hears()
 	b.told("agent.returned agent/a-1 web-1")
 
 	row, err := b.Get(t.Context(), "a-1")
@@ -117,10 +117,10 @@ func TestOtherNode(t *testing.T) {
 	b := open(t)
 	other := New(b.Options)
 	start := time.Now()
-	b.hears("a-1", "web-1")
+	b.hears()
 	b.told("agent.joined agent/a-1 web-1")
 	for minute := range 5 {
-		b.hears("a-1", "web-1")
+		b.hears()
 		if err := other.check(t.Context(), start.Add(time.Duration(minute)*50*time.Second)); err != nil {
 			t.Fatal(err)
 		}
@@ -135,7 +135,7 @@ func TestOtherNode(t *testing.T) {
 // Nobody speaks for an agent but who let it join, until it is forgotten.
 func TestOwner(t *testing.T) {
 	b := open(t)
-	b.hears("a-1", "web-1")
+	b.hears()
 	b.told("agent.joined agent/a-1 web-1")
 	if err := b.Heard(t.Context(), "a-1", sender("thief"), Report{Name: "web-1"}); !errors.Is(err, event.ErrDenied) {
 		t.Errorf("another token spoke for it: %v", err)

@@ -118,8 +118,15 @@ func (c *cli) printAgent(a *agent.Row) error {
 		return c.printJSON(a)
 	}
 	rows := [][]string{
-		{"host", a.Name}, {"id", a.ID}, {"state", stateOf(a)}, {"last seen", a.LastSeen.Local().Format("2006-01-02 15:04:05")}, {"version", a.Version}, {"address", a.Address}, {"token", a.Token},
-		{"not sent yet", strconv.FormatUint(a.Lag, 10)}, {"refused", strconv.FormatUint(a.Refused, 10)},
+		{"host", a.Name},
+		{"id", a.ID},
+		{"state", stateOf(a)},
+		{"last seen", a.LastSeen.Local().Format("2006-01-02 15:04:05")},
+		{"version", a.Version},
+		{"address", a.Address},
+		{"token", a.Token},
+		{"not sent yet", strconv.FormatUint(a.Lag, 10)},
+		{"refused", strconv.FormatUint(a.Refused, 10)},
 	}
 	for _, s := range a.Sources {
 		note := s.Lacks

@@ -150,7 +150,9 @@ func (k *kitRun) steps(sc *godog.ScenarioContext) {
 // order are the names of the tasks, in the order of their starts.
 func (k *kitRun) order() []string {
 	steps, _ := k.run["steps"].([]any)
-	slices.SortStableFunc(steps, func(a, b any) int { return strings.Compare(fmt.Sprint(dig(a, "started_at")), fmt.Sprint(dig(b, "started_at"))) })
+	slices.SortStableFunc(steps, func(a, b any) int {
+		return strings.Compare(fmt.Sprint(dig(a, "started_at")), fmt.Sprint(dig(b, "started_at")))
+	})
 	var names []string
 	for _, s := range steps {
 		names = append(names, fmt.Sprint(dig(s, "name")))
@@ -182,7 +184,7 @@ func (k *kitRun) execute(ctx context.Context) error {
 			return ctx.Err()
 		}
 		k.run = nil
-		r = k.s.get(fmt.Sprintf("/v1/runs/%s", stringOf(r.body, "id")))
+		r = k.s.get("/v1/runs/" + stringOf(r.body, "id"))
 	}
 }
 

@@ -2,6 +2,7 @@ package web
 
 import (
 	"encoding/json"
+	"maps"
 	"mime"
 	"net/http"
 
@@ -102,9 +103,7 @@ func describeAgents() map[string]operation {
 	source := object{"name": str, "status": str, "last_event": orNull(when), "last_error": str, "lacks": str}
 	report := object{"name": str, "version": str, "started": when, "now": when, "labels": orNull(labels), "lag": count, "refused": count, "sources": object{"type": []string{"array", "null"}, "items": record("", source)}}
 	row := object{"id": str, "silent": boolean, "first_seen": when, "last_seen": when, "address": str, "token": str, "clock_off_ms": integer}
-	for name, schema := range report {
-		row[name] = schema
-	}
+	maps.Copy(row, report)
 	named := object{"type": "string", "minLength": 1, "maxLength": 253, "pattern": `^[!-~]+$`}
 	sentReport := sent("name", report)
 	sentReport["properties"].(object)["name"] = named
