@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tocsin-events/tocsin/internal/agent"
@@ -136,8 +137,20 @@ func (s *Server) getAgentPage(w http.ResponseWriter, r *http.Request) error {
 		v.States = append(v.States, faring(source.Status(src.Status)))
 	}
 	return s.render(w, r, "agent", pageView{
-		Title: v.Name, Says: "A host that reports here.", Docs: "agents", Active: "/agents", Command: "tocsin agents " + v.Name, Body: v,
+		Title: v.Name, Says: "A host that reports here.", Docs: "agents", Active: "/agents", Command: agentCommand(&row), Body: v,
 	})
+}
+
+// agentCommand shows a host in a terminal: by its name, or by its id where the name,
+// which the host chose, would mean something to a shell.
+func agentCommand(row *agent.Row) string {
+	plainName := row.Name != "" && row.Name[0] != '-' && !strings.ContainsFunc(row.Name, func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '.' && c != '-' && c != '_'
+	})
+	if plainName {
+		return "tocsin agents " + row.Name
+	}
+	return "tocsin agents " + row.ID
 }
 
 // postForgetAgent forgets one.
