@@ -104,8 +104,10 @@ func (c *certificate) look(ctx context.Context, env *Env, now time.Time) error {
 	denied := ""
 	for _, root := range c.Paths {
 		err := collect(root, func(f found) {
-			if old, ok := newest[names(f.cert)]; !ok || f.cert.NotAfter.After(old.cert.NotAfter) {
-				newest[names(f.cert)] = f
+			// Of one path alone: a copy elsewhere that nobody renewed is what is to be told.
+			key := root + "\x00" + names(f.cert)
+			if old, ok := newest[key]; !ok || f.cert.NotAfter.After(old.cert.NotAfter) {
+				newest[key] = f
 			}
 		})
 		if errors.Is(err, fs.ErrPermission) {
@@ -204,6 +206,9 @@ const maxCertificate = 1 << 20
 // What can't be read is passed over; a missing permission is returned.
 func collect(root string, give func(found)) error {
 	var denied error
+	if info, err := os.Stat(root); err == nil && info.IsDir() {
+		root += string(filepath.Separator) // a link to a folder is one
+	}
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			if errors.Is(err, fs.ErrPermission) {

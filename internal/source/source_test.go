@@ -292,6 +292,26 @@ func TestCertificateRenewed(t *testing.T) {
 	}
 }
 
+// A copy in another folder, which nobody renewed, is told; and a folder may be a link.
+func TestCertificateCopy(t *testing.T) {
+	renewed, dir, now := t.TempDir(), t.TempDir(), time.Now()
+	writeCertificate(t, filepath.Join(renewed, "cert.pem"), "shop.example", now.Add(90*24*time.Hour), false)
+	writeCertificate(t, filepath.Join(dir, "cert.pem"), "shop.example", now.Add(48*time.Hour), false)
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	r := newRecorder(map[string]string{})
+	c := &certificate{certificateOptions: certificateOptions{Days: []int{1, 3, 7, 14}, Paths: []string{renewed, link}}}
+	if err := c.look(t.Context(), &r.Env, now); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{`domain_expiry error certificate/shop.example "` + filepath.Join(link, "cert.pem") + `"`}
+	if diff := cmp.Diff(want, r.told(t, "path")); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func options(t *testing.T, text string) map[string]yaml.Node {
 	t.Helper()
 	var m map[string]yaml.Node
