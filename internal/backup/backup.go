@@ -43,10 +43,12 @@ func Read(tool, stdout, stderr string) Report {
 }
 
 // Succeeded tells whether an exit status means that all was saved. Borg ends with
-// 1 when it reached its normal end with warnings; restic's 3 is a snapshot from
+// 1, or from 100 to 127 (BORG_EXIT_CODES=modern, the default of Borg 2), when it
+// reached its normal end with warnings; restic's 3 is a snapshot from
 // which something is missing.
 func (r *Report) Succeeded(tool string, status int) bool {
-	return status == 0 || status == 1 && tool == "borg" && r.Snapshot != ""
+	warned := status == 1 || status >= 100 && status <= 127
+	return status == 0 || warned && tool == "borg" && r.Snapshot != ""
 }
 
 // Into writes what is known into the data of an event.

@@ -39,6 +39,11 @@ func TestRead(t *testing.T) {
 			Snapshot: "monday", Bytes: new(int64(460)), Files: new(int64(3)), Fault: "src/b: open: [Errno 13] Permission denied: 'b'",
 			Warnings: []string{"src/b: open: [Errno 13] Permission denied: 'b'"},
 		}, true},
+		"borg with modern warnings": {"borg", borgJSON, borgWarning, 107, Report{
+			Snapshot: "monday", Bytes: new(int64(460)), Files: new(int64(3)), Fault: "src/b: open: [Errno 13] Permission denied: 'b'",
+			Warnings: []string{"src/b: open: [Errno 13] Permission denied: 'b'"},
+		}, true},
+		"borg not found":         {"borg", "", "", 127, Report{}, false},
 		"borg for people":        {"borg", "", "Archive name: tuesday\nNumber of files: 7\n", 0, Report{Snapshot: "tuesday", Files: new(int64(7)), Fault: "Number of files: 7"}, true},
 		"borg without archive":   {"borg", "", "no such repository\n", 1, Report{Fault: "no such repository"}, false},
 		"another with 1":         {"rsync", "", "", 1, Report{}, false},
