@@ -52,6 +52,7 @@ const (
 	SectionPages  = "pages"
 	SectionAudit  = "audit"
 	SectionNotify = "notify"
+	SectionFlows  = "flows"
 )
 
 // scale is how much work each part does.
@@ -74,6 +75,11 @@ type scale struct {
 	tellFor        time.Duration
 	alerts         int // that are sent beside Alertmanager
 	versusRounds   int
+	programs       int // runs of a program in a round
+	triggers       int // of which one matches each event
+	triggered      int // events that are decided about in a round
+	runs           int // durable ones, in a round
+	waits          int // runs that wait
 	small, large   int
 	needleDistance int
 }
@@ -83,6 +89,7 @@ func (o *Options) scale() scale {
 		rounds: 5, single: 128_000, batch: 256_000, httpSingle: 40_000, httpBatch: 200_000,
 		searches: 300, slow: 7, tails: 100, tailRate: 1000, tailFor: 10 * time.Second,
 		changes: 8000, rules: 10_000, matched: 200_000, silentRules: 100, silentEvents: 1_000_000, deliveries: 20_000, tellFor: 8 * time.Second, alerts: 2000, versusRounds: 3,
+		programs: 20_000, triggers: 1000, triggered: 20_000, runs: 40_000, waits: 100_000,
 		small: 1_000_000, large: o.Large, needleDistance: 200_000,
 	}
 	if o.Quick {
@@ -90,6 +97,7 @@ func (o *Options) scale() scale {
 			rounds: 2, single: 6400, batch: 10_000, httpSingle: 3200, httpBatch: 10_000,
 			searches: 20, slow: 2, tails: 10, tailRate: 500, tailFor: 2 * time.Second,
 			changes: 320, rules: 500, matched: 5000, silentRules: 20, silentEvents: 10_000, deliveries: 500, tellFor: time.Second, alerts: 200, versusRounds: 1,
+			programs: 500, triggers: 100, triggered: 1000, runs: 1000, waits: 1000,
 			small: 30_000, large: o.Large, needleDistance: 6000,
 		}
 	}
@@ -133,7 +141,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		name string
 		run  func(context.Context) error
 	}{
-		{SectionAppend, b.appends}, {SectionHTTP, b.overHTTP}, {SectionSearch, b.searches}, {SectionTail, b.tail}, {SectionPages, b.pages}, {SectionAudit, b.audit}, {SectionNotify, b.telling}, {SectionMemory, b.idle},
+		{SectionAppend, b.appends}, {SectionHTTP, b.overHTTP}, {SectionSearch, b.searches}, {SectionTail, b.tail}, {SectionPages, b.pages}, {SectionAudit, b.audit}, {SectionNotify, b.telling}, {SectionFlows, b.flows}, {SectionMemory, b.idle},
 	} {
 		if !b.wanted(section.name) {
 			continue

@@ -44,7 +44,7 @@ func newBench(c *cli) *cobra.Command {
 	f.IntVar(&o.Large, "large", 0, "events in the large journal (default five times --events)")
 	f.BoolVar(&o.Quick, "quick", false, "a run of seconds, whose figures mean nothing")
 	f.StringVar(&o.Dir, "dir", "", "folder to write in (default a new one under the working directory)")
-	f.StringSliceVar(&o.Only, "only", nil, "run this section alone: append, http, search, tail, pages, audit, notify or memory")
+	f.StringSliceVar(&o.Only, "only", nil, "run this section alone: append, http, search, tail, pages, audit, notify, flows or memory")
 	f.StringVar(&page, "out", "", "also write the page of the documentation to this file")
 	f.StringVar(&profile, "cpuprofile", "", "write a CPU profile to this file")
 	cmd.AddCommand(newBenchOpen(c))
