@@ -183,6 +183,8 @@ func (f *flood) settle(ctx context.Context, env *Env, now time.Time, save bool) 
 			if err != nil {
 				return err
 			}
+			// Told again behind a crash, or a stop in the middle, it is the same event.
+			one.id = madeID("folded", env.Host, string(one.t), f.key, key, open.Until.UTC().Format(time.RFC3339Nano))
 			one.data["folded"] = open.Count - 1
 			if key == overflow {
 				one.data["folded_more"] = true

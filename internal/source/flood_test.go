@@ -2,6 +2,7 @@ package source
 
 import (
 	"fmt"
+	"maps"
 	"testing"
 	"time"
 
@@ -82,5 +83,32 @@ func TestFloodFails(t *testing.T) {
 	r.fail = nil
 	if err := f.take(t.Context(), &r.Env, now, disks(1, "a")); err != nil || len(r.events) != 1 {
 		t.Errorf("%d events, %v", len(r.events), err)
+	}
+}
+
+// What was counted is one event, also where it is told again behind a crash.
+func TestFoldedOnce(t *testing.T) {
+	stored := map[string]string{}
+	r := newRecorder(stored)
+	f := newFlood(time.Minute, 2)
+	now := time.Now()
+	for n := range 3 {
+		if err := f.take(t.Context(), &r.Env, now.Add(time.Duration(2*n)*time.Second), disks(n, "a")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := maps.Clone(stored)
+	again := newFlood(time.Minute, 2)
+	for _, f := range []*flood{f, again} {
+		if err := f.flush(t.Context(), &r.Env, now.Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		maps.Copy(stored, before) // a crash before it was stored
+		if err := again.load(t.Context(), &r.Env); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(r.events) != 3 || r.events[1].ID != r.events[2].ID || r.events[1].ID == r.events[0].ID {
+		t.Errorf("%+v", r.events)
 	}
 }

@@ -119,7 +119,7 @@ func (s *Set) supervise(ctx context.Context, m *member) {
 		if time.Since(started) > 10*lastPause {
 			pause = firstPause
 		}
-		m.set(func(r *Row) { r.Status, r.LastError = Failed, err.Error() })
+		m.set(func(r *Row) { r.Status, r.LastError = Failed, redact.Text(err.Error()) })
 		s.failed(m.row.Name, err)
 		if pause == firstPause { // say it once, not at every try
 			log.WarnContext(ctx, "source has failed and will be started anew", "err", err)
