@@ -9,6 +9,7 @@ import (
 
 	"github.com/tocsin-events/tocsin/internal/agent"
 	"github.com/tocsin-events/tocsin/internal/event"
+	"github.com/tocsin-events/tocsin/internal/source"
 	"github.com/tocsin-events/tocsin/internal/web"
 )
 
@@ -129,10 +130,7 @@ func (c *cli) printAgent(a *agent.Row) error {
 		{"refused", strconv.FormatUint(a.Refused, 10)},
 	}
 	for _, s := range a.Sources {
-		note := s.Lacks
-		if s.LastError != "" {
-			note = s.LastError
-		}
+		note := source.Note(source.Status(s.Status), s.Lacks, s.LastError)
 		rows = append(rows, []string{"source " + s.Name, s.Status + " " + note})
 	}
 	return c.table([]string{"WHAT", "VALUE"}, rows)

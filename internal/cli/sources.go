@@ -41,11 +41,7 @@ func newSources(c *cli) *cobra.Command {
 				if r.LastEvent != nil {
 					last = r.LastEvent.Local().Format("2006-01-02 15:04:05")
 				}
-				note := r.Lacks
-				if r.LastError != "" {
-					note = r.LastError
-				}
-				rows = append(rows, []string{r.Name, string(r.Status), last, note})
+				rows = append(rows, []string{r.Name, string(r.Status), last, source.Note(r.Status, r.Lacks, r.LastError)})
 			}
 			return c.table([]string{"SOURCE", "STATUS", "LAST EVENT", "NOTE"}, rows)
 		},

@@ -88,7 +88,7 @@ func (l *lapiClient) key() (string, error) {
 		key = strings.TrimSpace(os.Getenv(l.env))
 	}
 	if key == "" {
-		return "", &lapiKeyError{"there is no API key: make one with cscli bouncers add tocsin -o raw, and name the file with it in sources.crowdsec_spike.key_file"}
+		return "", &lapiKeyError{"there is no API key"}
 	}
 	if plainText(key, maxLAPIKey) != key {
 		return "", &lapiKeyError{"the API key is more than one line"}
@@ -127,7 +127,7 @@ func (l *lapiClient) decisions(ctx context.Context, version string, start bool) 
 	switch resp.StatusCode {
 	case http.StatusOK:
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return arrivals{}, &lapiKeyError{"the local API refuses the key: cscli bouncers list shows which there are"}
+		return arrivals{}, &lapiKeyError{"the local API refuses the key"}
 	default:
 		return arrivals{}, fmt.Errorf("the local API answers %d", resp.StatusCode)
 	}

@@ -80,6 +80,15 @@ const (
 	Failed      Status = "failed"      // it ended with an error and will be started anew
 )
 
+// Note is what to say of a source in one line: what goes wrong while it works, else
+// what it lacks.
+func Note(s Status, lacks, lastError string) string {
+	if lastError != "" && (s == Running || s == Failed || lacks == "") {
+		return lastError
+	}
+	return lacks
+}
+
 // Option is one option of a source, for the documentation.
 type Option struct {
 	Name    string `json:"name"`

@@ -16,8 +16,10 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/tocsin-events/tocsin/internal/agent"
 	"github.com/tocsin-events/tocsin/internal/event"
 	"github.com/tocsin-events/tocsin/internal/identity"
+	"github.com/tocsin-events/tocsin/internal/source"
 )
 
 //go:embed ui/*.html
@@ -60,6 +62,7 @@ func newPages() *pages {
 				return fmt.Sprint(n)
 			}
 		},
+		"note": func(s agent.Source) string { return source.Note(source.Status(s.Status), s.Lacks, s.LastError) },
 		"clip": func(text string) string { return clipTo(text, clipValue) },
 		"long": func(text string) bool { return utf8.RuneCountInString(text) > clipValue },
 		"size": utf8.RuneCountInString,

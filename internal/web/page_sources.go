@@ -41,10 +41,7 @@ func (s *Server) sourceLines(r *http.Request) ([]sourceLine, error) {
 	}
 	lines := make([]sourceLine, len(rows))
 	for i, row := range rows {
-		l := sourceLine{sourceRow: row, Badge: faring(row.Status), Note: row.Lacks, hours: make([]int64, 24)}
-		if row.LastError != "" {
-			l.Note = row.LastError
-		}
+		l := sourceLine{sourceRow: row, Badge: faring(row.Status), Note: source.Note(row.Status, row.Lacks, row.LastError), hours: make([]int64, 24)}
 		for _, t := range row.Types {
 			for h, n := range hours[string(t)] {
 				l.hours[h] += n
