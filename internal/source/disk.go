@@ -138,7 +138,7 @@ func (d *disk) look(ctx context.Context, env *Env) error {
 	}
 	watched, lacks := 0, ""
 	for _, m := range mounts {
-		if !d.wants(m.path) {
+		if !d.wants(m.path) || len(d.Paths) == 0 && m.layered() {
 			continue
 		}
 		used, limit, err := d.ask(ctx, m.path)
@@ -417,6 +417,11 @@ func isRuntime(m mount) bool {
 	}
 	return false
 }
+
+// layered tells whether a mount has no space of its own: containers mount one overlay
+// each, all on a file system that is watched by itself. The root of a container is
+// all that it sees of that.
+func (m *mount) layered() bool { return m.fstype == "overlay" && m.path != "/" }
 
 // unescapeMount undoes the octal escapes of mountinfo.
 func unescapeMount(s string) string {

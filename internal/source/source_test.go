@@ -182,6 +182,29 @@ func TestDiskHangs(t *testing.T) {
 	})
 }
 
+// The overlays of containers are not told of beside the file system on which all are;
+// the root of one is, and what is named.
+func TestDiskLayers(t *testing.T) {
+	layer := "/var/lib/docker/overlay2/x/merged"
+	for _, c := range []struct{ paths, want []string }{
+		{nil, []string{"disk_full error filesystem/", "disk_full error filesystem/var"}},
+		{[]string{layer}, []string{"disk_full error filesystem" + layer}},
+	} {
+		d := &disk{diskOptions: diskOptions{High: 85, Low: 80, Paths: c.paths}}
+		d.mounts = func() ([]mount, error) {
+			return []mount{{"/", "overlay", "overlay"}, {"/var", "/dev/sda1", "ext4"}, {layer, "overlay", "overlay"}}, nil
+		}
+		d.statfs = func(string) (int64, int64, error) { return 99, 100, nil }
+		r := newRecorder(map[string]string{})
+		if err := d.look(t.Context(), &r.Env); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(c.want, r.told(t)); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
 // What could not be recorded is told again.
 func TestDiskRecordFails(t *testing.T) {
 	d := &disk{diskOptions: diskOptions{High: 85, Low: 80}}
