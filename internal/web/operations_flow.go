@@ -55,7 +55,7 @@ func describeFlows() map[string]operation {
 	docs := describeCRUD("/v1/triggers", "trigger", "triggers", "Trigger", "NewTrigger", "TriggerPatch")
 	maps.Copy(docs, describeCRUD("/v1/secrets", "secret", "secrets", "Secret", "NewSecret", "SecretPatch"))
 	maps.Copy(docs, describeCRUD("/v1/flows", "flow", "flows", "Flow", "FlowDocument", ""))
-	document := map[string]object{yamlMedia: {"type": "string", "minLength": 1, "maxLength": maxFlow}, "application/json": ref("FlowDocument")}
+	document := map[string]object{yamlMedia: {}, "application/json": ref("FlowDocument")}
 	text := func(o operation, doc string) operation {
 		o.body, o.summary = document, doc
 		return o
@@ -114,7 +114,7 @@ func flowSchemas() object {
 			"once_within": positive, "accumulate": input("within count", object{"within": positive, "count": object{"type": "integer", "minimum": 1, "maximum": 1000}}), "group_by": texts,
 		}),
 		"cron": str, "every": duration, "at": when, "expires_after": duration, "timezone": str, "missed": word(flow.MissedSkip, flow.MissedLast, flow.MissedAll), "catchup_window": duration,
-		"overlap": word(flow.OverlapSkip, flow.OverlapBufferOne, flow.OverlapBufferAll, flow.OverlapCancel, flow.OverlapAllow), "jitter": duration, "data": free, "once": boolean,
+		"overlap": word(flow.OverlapSkip, flow.OverlapBufferOne, flow.OverlapBufferAll, flow.OverlapCancel, flow.OverlapAllow), "jitter": duration, "data": free,
 	}
 	value := object{"anyOf": []object{{"type": "string", "minLength": 1}, {"type": "object", "minProperties": 1, "additionalProperties": object{"type": "string", "minLength": 1}}}}
 	secret := object{"name": object{"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]{0,63}$"}, "value": value}
@@ -144,7 +144,7 @@ func flowSchemas() object {
 			"id": id, "name": str, "namespace": str, "version": str, "state": word(string(flow.Valid), string(flow.Invalid)), "reason": str, "document": str,
 			"scopes": texts, "source": str, "source_version": str, "drifted": boolean, "created": str, "updated": str,
 		}),
-		"FlowDocument": object{"type": "object", "description": "A document of the Open Workflow Specification (DSL 1.0)."},
+		"FlowDocument": object{"description": "A document of the Open Workflow Specification (DSL 1.0). Anything else is stored as invalid."},
 		"Validation":   record("valid state problems", object{"valid": boolean, "state": word(string(flow.Valid), string(flow.Invalid)), "problems": problems}),
 		"DryRun":       sent("", object{"input": free, "sequence": object{"anyOf": []object{{"type": "string", "pattern": seqPattern}, {"type": "integer", "minimum": 0}}}, "trigger": id}),
 		"Rehearsal": record("state input output error steps effects problems", object{

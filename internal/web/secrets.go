@@ -25,8 +25,15 @@ func newSecretRow(r state.Record[flow.Secret]) secretRow {
 
 // secretInput is what is said of a secret.
 type secretInput struct {
-	Name  string          `json:"name"`
+	Name  *string         `json:"name"`
 	Value json.RawMessage `json:"value"` // a text, or an object of texts
+}
+
+func (in *secretInput) name() string {
+	if in.Name == nil {
+		return ""
+	}
+	return *in.Name
 }
 
 func (s *Server) getSecrets(w http.ResponseWriter, r *http.Request) error {
@@ -42,7 +49,7 @@ func (s *Server) postSecrets(w http.ResponseWriter, r *http.Request) error {
 	if err := readJSON(w, r, &in); err != nil {
 		return err
 	}
-	made, err := s.Flow.CreateSecret(r.Context(), cause(r), in.Name, in.Value)
+	made, err := s.Flow.CreateSecret(r.Context(), cause(r), in.name(), in.Value)
 	if err != nil {
 		return err
 	}
@@ -62,10 +69,13 @@ func (s *Server) putSecret(w http.ResponseWriter, r *http.Request) error {
 	if r.Method == http.MethodPatch && string(in.Value) == "null" {
 		in.Value = nil
 	}
-	if r.Method == http.MethodPut && (in.Name == "" || in.Value == nil) {
+	if in.Name != nil && *in.Name == "" {
+		return event.Invalidf("name: a secret needs a name")
+	}
+	if r.Method == http.MethodPut && (in.Name == nil || in.Value == nil) {
 		return event.Invalidf("body: PUT replaces the secret: give name and value, or change one of them with PATCH")
 	}
-	changed, err := s.Flow.UpdateSecret(r.Context(), cause(r), id, version, in.Name, in.Value)
+	changed, err := s.Flow.UpdateSecret(r.Context(), cause(r), id, version, in.name(), in.Value)
 	return answerChanged(w, r, changed, newSecretRow, err)
 }
 
