@@ -44,14 +44,15 @@ func (e *Engine) Handler() follow.Handler { return &dispatcher{e: e} }
 
 // batch is what comes of events.
 type batch struct {
-	d        *dispatcher
-	now      time.Time
-	runs     []*Run
-	cancels  []RunID
-	heard    []hearing
-	skips    skips
-	cells    bool
-	reserved map[state.ObjectID]int // runs of this batch, by trigger
+	d       *dispatcher
+	now     time.Time
+	runs    []*Run
+	cancels []RunID // in the order in which they were queued
+	leaving map[RunID]bool
+	heard   []hearing
+	skips   skips
+	cells   bool
+	began   map[state.ObjectID][]RunID // runs of this batch, by trigger
 }
 
 // Begin implements follow.Handler.
@@ -123,12 +124,13 @@ func (d *dispatcher) Handle(ctx context.Context, hits []segment.Hit, now time.Ti
 	if fresh || d.x == nil {
 		d.x = x
 		d.cells.keep(x)
+		d.e.queue.relimit(d.e.limit)
 		if fresh {
 			d.e.nudge() // the scheduler reads them, too
 			d.e.synchronised(ctx, "trigger.event.sync", len(x.byID)-len(x.schedules))
 		}
 	}
-	b := &batch{d: d, now: now, reserved: map[state.ObjectID]int{}}
+	b := &batch{d: d, now: now, leaving: map[RunID]bool{}, began: map[state.ObjectID][]RunID{}}
 	if err := b.catchUp(ctx); err != nil {
 		return nil, err
 	}
@@ -277,23 +279,16 @@ func (b *batch) over(until time.Time) {
 
 // start makes a run, if the trigger has room for it.
 func (b *batch) start(t *trigger, ev *event.Event, id RunID, input func() (json.RawMessage, error)) {
-	if c := t.Concurrency; c != nil {
-		live := b.d.e.queue.live(t.id)
-		n := len(live) + b.reserved[t.id]
-		switch {
-		case n < c.Limit || c.WhenFull == FullQueue:
-		case c.WhenFull == FullSkip:
-			b.skip(t, Overlap, ev.Sequence)
-			return
-		default: // the oldest give way
-			for _, old := range live[:min(len(live), n-c.Limit+1)] {
-				if !slices.Contains(b.cancels, old) {
-					b.cancels = append(b.cancels, old)
-				}
+	if c := t.Concurrency; c != nil && c.WhenFull != FullQueue {
+		if n := b.d.e.queue.count(t.id) + len(b.began[t.id]); n >= c.Limit {
+			if c.WhenFull == FullSkip {
+				b.skip(t, Overlap, ev.Sequence)
+				return
 			}
+			b.giveWay(t, n-c.Limit+1)
 		}
 	}
-	b.reserved[t.id]++
+	b.began[t.id] = append(b.began[t.id], id)
 	r := t.run(id, b.now.Add(time.Duration(len(b.runs))))
 	r.Event = &Cause{ev.Sequence, ev.ID, ev.Type}
 	r.Correlation, r.Depth = ev.CorrelationID, ev.CausationDepth
@@ -308,6 +303,17 @@ func (b *batch) start(t *trigger, ev *event.Event, id RunID, input func() (json.
 	}
 	r.give(input())
 	b.runs = append(b.runs, r)
+}
+
+// giveWay ends the oldest n runs of a trigger, also such as this batch has begun.
+func (b *batch) giveWay(t *trigger, n int) {
+	all := slices.Concat(b.d.e.queue.live(t.id), b.began[t.id])
+	for _, old := range all[:min(n, len(all))] {
+		if !b.leaving[old] {
+			b.leaving[old] = true
+			b.cancels = append(b.cancels, old)
+		}
+	}
 }
 
 // run is a new run of a trigger, which still lacks its input.

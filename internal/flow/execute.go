@@ -97,37 +97,60 @@ const dueBatch = 2000
 
 // due wakes the runs whose wait is over.
 func (e *Engine) due(ctx context.Context, now time.Time) error {
-	if e.queue.when().After(now) {
+	if !e.queue.since(now) {
 		return nil
 	}
+	next, err := e.wakeDue(ctx, now)
+	if err != nil {
+		next = now.Add(time.Second)
+	}
+	e.queue.mu.Lock()
+	defer e.queue.mu.Unlock()
+	if !next.IsZero() {
+		e.queue.later(next)
+	}
+	return err
+}
+
+// since reports whether a waiting run is due, and forgets when: who begins to wait
+// from now on says so anew.
+func (q *queue) since(now time.Time) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.next.IsZero() || q.next.After(now) {
+		return false
+	}
+	q.next = time.Time{}
+	return true
+}
+
+// wakeDue wakes the runs that are due, and says when to look again; zero for never.
+func (e *Engine) wakeDue(ctx context.Context, now time.Time) (next time.Time, err error) {
 	q := e.o.State.Reader()
 	found, err := q.QueryContext(ctx, `SELECT id FROM runs WHERE state = 'waiting' AND due > 0 AND due <= $1 ORDER BY due LIMIT $2`, now.UnixNano(), dueBatch)
 	if err != nil {
-		return fmt.Errorf("read waiting runs: %w", err)
+		return next, fmt.Errorf("read waiting runs: %w", err)
 	}
 	defer found.Close()
 	n := 0
 	for ; found.Next(); n++ {
 		var id RunID
 		if err := found.Scan(&id); err != nil {
-			return fmt.Errorf("read waiting runs: %w", err)
+			return next, fmt.Errorf("read waiting runs: %w", err)
 		}
 		e.queue.awake(id)
 	}
 	if err := found.Err(); err != nil {
-		return fmt.Errorf("read waiting runs: %w", err)
+		return next, fmt.Errorf("read waiting runs: %w", err)
 	}
-	var next int64
-	if err := q.QueryRowContext(ctx, `SELECT COALESCE(MIN(due), 0) FROM runs WHERE state = 'waiting' AND due > $1`, now.UnixNano()).Scan(&next); err != nil {
-		return fmt.Errorf("read waiting runs: %w", err)
-	}
-	e.queue.mu.Lock()
-	defer e.queue.mu.Unlock()
-	e.queue.next = timeOf(next)
 	if n == dueBatch { // those that were woken are due until they are looked at
-		e.queue.next = now.Add(100 * time.Millisecond)
+		return now.Add(100 * time.Millisecond), nil
 	}
-	return nil
+	var at int64
+	if err := q.QueryRowContext(ctx, `SELECT COALESCE(MIN(due), 0) FROM runs WHERE state = 'waiting' AND due > $1`, now.UnixNano()).Scan(&at); err != nil {
+		return next, fmt.Errorf("read waiting runs: %w", err)
+	}
+	return timeOf(at), nil
 }
 
 // tidy forgets runs that were over before a time.
@@ -159,9 +182,18 @@ func (e *Engine) worker(ctx context.Context) {
 			}
 		}
 		r, err := e.attempt(work, id)
-		e.queue.leave(id, r)
+		switch {
+		case errors.Is(err, errOver):
+			r.State, err = Cancelled, nil
+		case err != nil: // it stands as it did, whatever was to become of it
+			r = nil
+		}
+		stop := e.queue.leave(id, r)
 		e.announce()
-		if err != nil && ctx.Err() == nil {
+		switch {
+		case stop != nil && (r == nil || !r.State.Over()): // it came too late, or too early, for the run itself
+			e.cancel(id, stop.why)
+		case err != nil && ctx.Err() == nil:
 			e.o.Logger.WarnContext(ctx, "a run is tried again", "run", string(id), "err", err)
 			e.later(ctx, id)
 		}
@@ -187,8 +219,7 @@ func (e *Engine) attempt(ctx context.Context, id RunID) (*Run, error) {
 	if err != nil || r.State.Over() {
 		return &r, err
 	}
-	if limit := e.limit(r.Trigger); limit > 0 && r.State == Queued && e.queue.place(r.Trigger, r.ID) >= limit {
-		e.queue.park(&r)
+	if !e.queue.admit(&r, e.limit(r.Trigger)) {
 		return &r, nil
 	}
 	if r.Recovers >= maxRecoveries {
@@ -284,7 +315,7 @@ func (e *Engine) execute(ctx context.Context, r *Run, p *program.Program) error 
 		OnStep:  steps.take, Patience: patience, MaxSteps: limits.MaxSteps, MaxTime: limits.MaxTime,
 	})
 	r.Steps, r.Millis = steps.all, time.Since(began).Milliseconds()
-	if why, ok := errors.AsType[*stopError](context.Cause(ctx)); ok && (err != nil || got.State == program.Cancelled) {
+	if why, ok := errors.AsType[*stopError](context.Cause(ctx)); ok {
 		return e.finish(context.WithoutCancel(ctx), r, end{state: Cancelled, err: why.Error()})
 	}
 	if ctx.Err() != nil { // the server stops: the run goes on when it is back
@@ -334,7 +365,7 @@ func (e *Engine) suspend(ctx context.Context, r *Run, got *program.Result) error
 	}
 	r.State, r.Due = Waiting, got.NextAt()
 	answered := false
-	err := e.writes.do(ctx, func(tx *state.Tx) (err error) {
+	err := e.writes.do(context.WithoutCancel(ctx), func(tx *state.Tx) (err error) {
 		if answered, err = hasAnswer(tx, r.ID, got.Waits); err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -24,35 +25,50 @@ type ready struct {
 // none waits for ever. What each trigger has under way is known here, too.
 type queue struct {
 	mu      sync.Mutex // guards all below
-	heap    []ready
+	heap    order
 	known   map[RunID]bool // in the heap
 	wake    chan struct{}  // somebody can go on
-	alive   map[state.ObjectID]map[RunID]time.Time
+	lanes   map[state.ObjectID]*lane
 	running map[RunID]*underWay
-	parked  map[state.ObjectID][]ready // beyond what their triggers allow at a time
 	waiting int
 	next    time.Time // when the next waiting run is due
 	open    bool
 }
 
+// lane is what of one trigger is not over.
+type lane struct {
+	runs   map[RunID]standing
+	begun  int   // how many of them have begun
+	parked order // beyond what the trigger allows at a time
+}
+
+type standing struct {
+	queued time.Time
+	begun  bool
+}
+
 // underWay is a run that is worked on.
 type underWay struct {
 	cancel context.CancelCauseFunc
-	again  bool // it was woken in the meantime
+	stop   *stopError // why it is to end; nil for not
+	again  bool       // it was woken in the meantime
 }
 
 // ageing is the time of waiting that counts as one of priority.
 const ageing = 30 * time.Second
 
 func newQueue() *queue {
-	return &queue{known: map[RunID]bool{}, wake: make(chan struct{}, 1), alive: map[state.ObjectID]map[RunID]time.Time{}, running: map[RunID]*underWay{}, parked: map[state.ObjectID][]ready{}}
+	return &queue{known: map[RunID]bool{}, wake: make(chan struct{}, 1), lanes: map[state.ObjectID]*lane{}, running: map[RunID]*underWay{}}
 }
 
-// Len, Less, Swap, Push and Pop implement heap.Interface.
-func (q *queue) Len() int { return len(q.heap) }
+// order is a heap of runs in the order in which they are worked on.
+type order []ready
 
-func (q *queue) Less(i, j int) bool {
-	a, b := &q.heap[i], &q.heap[j]
+// Len, Less, Swap, Push and Pop implement heap.Interface.
+func (o order) Len() int { return len(o) }
+
+func (o order) Less(i, j int) bool {
+	a, b := &o[i], &o[j]
 	// With the same ageing for all, the order of two runs never changes.
 	left := a.queued.Add(-time.Duration(a.priority) * ageing)
 	right := b.queued.Add(-time.Duration(b.priority) * ageing)
@@ -62,15 +78,15 @@ func (q *queue) Less(i, j int) bool {
 	return a.trigger < b.trigger
 }
 
-func (q *queue) Swap(i, j int) { q.heap[i], q.heap[j] = q.heap[j], q.heap[i] }
+func (o order) Swap(i, j int) { o[i], o[j] = o[j], o[i] }
 
 // Push implements heap.Interface.
-func (q *queue) Push(x any) { q.heap = append(q.heap, x.(ready)) } //nolint:forcetypeassert // only this file pushes
+func (o *order) Push(x any) { *o = append(*o, x.(ready)) } //nolint:forcetypeassert // only this file pushes
 
 // Pop implements heap.Interface.
-func (q *queue) Pop() any {
-	last := q.heap[len(q.heap)-1]
-	q.heap = q.heap[:len(q.heap)-1]
+func (o *order) Pop() any {
+	last := (*o)[len(*o)-1]
+	*o = (*o)[:len(*o)-1]
 	return last
 }
 
@@ -88,7 +104,7 @@ func (q *queue) begin(ctx context.Context, e *Engine) error {
 			return err
 		}
 	}
-	q.heap, q.known, q.alive, q.waiting, q.next = nil, map[RunID]bool{}, map[state.ObjectID]map[RunID]time.Time{}, 0, time.Time{}
+	q.heap, q.known, q.lanes, q.waiting, q.next = nil, map[RunID]bool{}, map[state.ObjectID]*lane{}, 0, time.Time{}
 	found, err := e.o.State.Reader().QueryContext(ctx, `SELECT id, state, trigger_id, priority, queued, due FROM runs WHERE state IN ('queued', 'running', 'waiting')`)
 	if err != nil {
 		return fmt.Errorf("read the queue: %w", err)
@@ -103,7 +119,8 @@ func (q *queue) begin(ctx context.Context, e *Engine) error {
 			return fmt.Errorf("read the queue: %w", err)
 		}
 		r.queued = timeOf(queued)
-		q.live1(r.trigger, r.id, r.queued)
+		// One that has begun is due at another time than that at which it was queued.
+		q.enter(&r, st != Queued || due != queued || q.running[r.id] != nil)
 		switch at := timeOf(due); {
 		case q.running[r.id] != nil:
 		case st == Waiting:
@@ -125,17 +142,31 @@ func (q *queue) begin(ctx context.Context, e *Engine) error {
 	return wrap("read the queue", found.Err())
 }
 
-func (q *queue) live1(trigger state.ObjectID, id RunID, queued time.Time) {
-	if q.alive[trigger] == nil {
-		q.alive[trigger] = map[RunID]time.Time{}
+// enter notes a run that is not over.
+func (q *queue) enter(r *ready, begun bool) {
+	l := q.lanes[r.trigger]
+	if l == nil {
+		l = &lane{runs: map[RunID]standing{}}
+		q.lanes[r.trigger] = l
 	}
-	q.alive[trigger][id] = queued
+	if _, known := l.runs[r.id]; known {
+		return
+	}
+	l.runs[r.id] = standing{r.queued, begun}
+	if begun {
+		l.begun++
+	}
 }
 
+// put makes a run be worked on; one that is worked on now is looked at once more.
 func (q *queue) put(r ready) {
+	if u := q.running[r.id]; u != nil {
+		u.again = true
+		return
+	}
 	if !q.known[r.id] {
 		q.known[r.id] = true
-		heap.Push(q, r)
+		heap.Push(&q.heap, r)
 	}
 }
 
@@ -156,8 +187,9 @@ func (q *queue) poke() {
 func (q *queue) push(r *Run) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.live1(r.Trigger, r.ID, r.Queued)
-	q.put(ready{r.ID, r.Trigger, r.Priority, r.Queued})
+	one := ready{r.ID, r.Trigger, r.Priority, r.Queued}
+	q.enter(&one, false)
+	q.put(one)
 	q.poke()
 }
 
@@ -165,10 +197,6 @@ func (q *queue) push(r *Run) {
 func (q *queue) awake(id RunID) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if u := q.running[id]; u != nil {
-		u.again = true
-		return
-	}
 	q.put(ready{id: id, queued: time.Now()})
 	q.poke()
 }
@@ -181,7 +209,7 @@ func (q *queue) take(ctx context.Context) (RunID, context.Context, bool) {
 	if len(q.heap) == 0 {
 		return "", nil, false
 	}
-	r, _ := heap.Pop(q).(ready)
+	r, _ := heap.Pop(&q.heap).(ready)
 	delete(q.known, r.id)
 	work, cancel := context.WithCancelCause(ctx)
 	q.running[r.id] = &underWay{cancel: cancel}
@@ -192,78 +220,137 @@ func (q *queue) take(ctx context.Context) (RunID, context.Context, bool) {
 }
 
 // leave ends the work on a run. It is looked at once more where it was woken
-// meanwhile.
-func (q *queue) leave(id RunID, r *Run) {
+// meanwhile. It says why the run is to end, where somebody has said so.
+func (q *queue) leave(id RunID, r *Run) *stopError {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	u := q.running[id]
 	delete(q.running, id)
-	if u != nil {
-		u.cancel(nil)
+	u.cancel(nil)
+	switch {
+	case r == nil:
+	case r.State.Over():
+		q.gone(r.Trigger, id)
+	default:
+		if r.State == Waiting && !r.Due.IsZero() {
+			q.later(r.Due)
+		}
+		if u.again {
+			q.put(ready{id, r.Trigger, r.Priority, r.Queued})
+		}
 	}
-	if r == nil {
+	q.poke()
+	return u.stop
+}
+
+// over notes that a run was ended by somebody who did not work on it.
+func (q *queue) over(id RunID, trigger state.ObjectID, why *stopError) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if u := q.running[id]; u != nil {
+		u.stop = why
+		u.cancel(why)
+	}
+	q.gone(trigger, id)
+	q.poke()
+}
+
+// gone forgets a run that is over, and lets the next one of its trigger begin.
+func (q *queue) gone(trigger state.ObjectID, id RunID) {
+	l := q.lanes[trigger]
+	if l == nil {
 		return
 	}
-	if r.State.Over() {
-		delete(q.alive[r.Trigger], id)
-		if len(q.alive[r.Trigger]) == 0 {
-			delete(q.alive, r.Trigger)
-		}
-		for _, held := range q.parked[r.Trigger] {
-			q.put(held)
-		}
-		delete(q.parked, r.Trigger)
-		q.poke()
-		return
+	if l.runs[id].begun {
+		l.begun--
 	}
-	if r.State == Waiting && !r.Due.IsZero() {
-		q.later(r.Due)
+	delete(l.runs, id)
+	q.unpark(l, 1)
+	if len(l.runs) == 0 {
+		delete(q.lanes, trigger)
 	}
-	if u != nil && u.again {
-		q.put(ready{id, r.Trigger, r.Priority, r.Queued})
+}
+
+// unpark makes up to n parked runs be looked at.
+func (q *queue) unpark(l *lane, n int) {
+	for n > 0 && len(l.parked) > 0 {
+		r, _ := heap.Pop(&l.parked).(ready)
+		if one, alive := l.runs[r.id]; alive && !one.begun {
+			q.put(r)
+			n--
+		}
+	}
+}
+
+// admit reports whether a run may begin, where its trigger allows limit at a time; 0
+// for any number. One that may not is parked until another one of its trigger is over.
+func (q *queue) admit(r *Run, limit int) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	l := q.lanes[r.Trigger]
+	if l == nil {
+		return true // it was ended at this moment
+	}
+	one, alive := l.runs[r.ID]
+	if !alive || one.begun {
+		return true
+	}
+	if limit > 0 && l.begun >= limit {
+		heap.Push(&l.parked, ready{r.ID, r.Trigger, r.Priority, r.Queued})
+		return false
+	}
+	one.begun = true
+	l.runs[r.ID] = one
+	l.begun++
+	return true
+}
+
+// relimit lets parked runs begin whose triggers allow more now.
+func (q *queue) relimit(limit func(trigger state.ObjectID) int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for trigger, l := range q.lanes {
+		n := limit(trigger) - l.begun
+		if limit(trigger) == 0 {
+			n = len(l.parked)
+		}
+		q.unpark(l, n)
 	}
 	q.poke()
 }
 
-// park holds a run until another one of its trigger is over.
-func (q *queue) park(r *Run) {
+// count is how many runs of a trigger are not over.
+func (q *queue) count(trigger state.ObjectID) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.parked[r.Trigger] = append(q.parked[r.Trigger], ready{r.ID, r.Trigger, r.Priority, r.Queued})
+	if l := q.lanes[trigger]; l != nil {
+		return len(l.runs)
+	}
+	return 0
 }
 
 // live are the runs of a trigger that are not over, the oldest first.
 func (q *queue) live(trigger state.ObjectID) []RunID {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	ids := make([]RunID, 0, len(q.alive[trigger]))
-	for id := range q.alive[trigger] {
-		ids = append(ids, id)
+	l := q.lanes[trigger]
+	if l == nil {
+		return nil
 	}
-	slices.SortFunc(ids, func(a, b RunID) int { return q.alive[trigger][a].Compare(q.alive[trigger][b]) })
+	ids := slices.Collect(maps.Keys(l.runs))
+	slices.SortFunc(ids, func(a, b RunID) int { return l.runs[a].queued.Compare(l.runs[b].queued) })
 	return ids
 }
 
-// place is the place of a run among those of its trigger that are not over, from 0.
-func (q *queue) place(trigger state.ObjectID, id RunID) int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	mine, n := q.alive[trigger][id], 0
-	for other, queued := range q.alive[trigger] {
-		if other != id && queued.Before(mine) {
-			n++
-		}
-	}
-	return n
-}
-
 // stop ends the work on a run with a cause; false where nobody works on it.
-func (q *queue) stop(id RunID, why error) bool {
+func (q *queue) stop(id RunID, why *stopError) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if u := q.running[id]; u != nil {
-		u.cancel(why)
-		return true
+	u := q.running[id]
+	if u == nil {
+		return false
 	}
-	return false
+	u.stop = why
+	u.cancel(why)
+	return true
 }

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"database/sql"
@@ -155,15 +156,25 @@ func (r *Run) insert(tx *state.Tx) (bool, error) {
 	return n > 0, err
 }
 
-// save stores what has become of a run.
+// errOver says that a run was ended in the meantime, such as by somebody who
+// cancelled it: nothing else becomes of it.
+var errOver = errors.New("the run is over")
+
+// save stores what has become of a run that is not over yet; errOver otherwise.
 func (r *Run) save(tx *state.Tx) error {
 	doc, err := json.Marshal(&r.Document)
 	if err != nil {
 		return fmt.Errorf("run %s: %w", r.ID, err)
 	}
-	_, err = tx.ExecContext(tx.Context(), `UPDATE runs SET state = $2, due = $3, recoveries = $4, finished = $5, doc = $6 WHERE id = $1`,
+	done, err := tx.ExecContext(tx.Context(), `UPDATE runs SET state = $2, due = $3, recoveries = $4, finished = $5, doc = $6 WHERE id = $1 AND finished = 0`,
 		r.ID, r.State, nanos(r.Due), r.Recovers, nanos(r.Finished), string(doc))
-	return wrap("save run "+string(r.ID), err)
+	if err != nil {
+		return fmt.Errorf("save run %s: %w", r.ID, err)
+	}
+	if n, err := done.RowsAffected(); err != nil || n == 0 {
+		return cmp.Or(err, errOver)
+	}
+	return nil
 }
 
 // findRun reads one run; event.ErrNotFound where there is none.

@@ -175,7 +175,7 @@ func (s *scheduler) look(ctx context.Context, now time.Time) (time.Time, error) 
 		if back {
 			t.rewind(now)
 		}
-		if t.After > 0 && (t.next.IsZero() || !t.next.Before(far)) && len(s.e.queue.live(t.id)) == 0 {
+		if t.After > 0 && (t.next.IsZero() || !t.next.Before(far)) && s.e.queue.count(t.id) == 0 {
 			t.next = now.Add(time.Duration(t.After))
 			if err := s.e.writes.do(ctx, t.save); err != nil {
 				return time.Time{}, err
@@ -428,13 +428,14 @@ func (s *scheduled) come(now time.Time) (run []time.Time, missed int) {
 // overlaps decides whether a run may start beside those that are not over, and which
 // of them give way.
 func (s *scheduler) overlaps(t *scheduled, more int) (start bool, give []RunID) {
-	live := s.e.queue.live(t.id)
-	if c := t.Concurrency; c != nil && len(live)+more >= c.Limit {
+	n := s.e.queue.count(t.id) + more
+	if c := t.Concurrency; c != nil && n >= c.Limit {
 		switch c.WhenFull {
 		case FullSkip:
 			return false, nil
 		case FullCancelOldest:
-			return true, live[:min(len(live), 1)]
+			live := s.e.queue.live(t.id)
+			return true, live[:min(len(live), n-c.Limit+1)]
 		}
 		return true, nil
 	}
@@ -442,11 +443,11 @@ func (s *scheduler) overlaps(t *scheduled, more int) (start bool, give []RunID) 
 	case OverlapAllow, OverlapBufferAll:
 		return true, nil
 	case OverlapBufferOne:
-		return len(live)+more < 2, nil
+		return n < 2, nil
 	case OverlapCancel:
-		return true, live
+		return true, s.e.queue.live(t.id)
 	}
-	return len(live)+more == 0, nil
+	return n == 0, nil
 }
 
 // jitter is when a slot starts: later by a part of the jitter that is always the

@@ -114,13 +114,19 @@ func (e *Engine) cancel(id RunID, why string) {
 	e.aside.Go(func() { // the caller may be the follower, which must not wait for the writer
 		ctx := context.Background()
 		r, err := findRun(ctx, e.o.State.Reader(), id)
-		if err != nil || r.State.Over() || e.queue.stop(id, stop) {
+		if errors.Is(err, event.ErrNotFound) || err == nil && r.State.Over() || e.queue.stop(id, stop) {
 			return
 		}
-		if err := e.finish(ctx, &r, end{state: Cancelled, err: stop.Error()}); err != nil && !errors.Is(err, errEnded) {
-			e.o.Logger.Warn("a run can't be cancelled", "run", string(id), "err", err)
+		if err == nil {
+			err = e.finish(ctx, &r, end{state: Cancelled, err: stop.Error()})
 		}
-		e.queue.leave(id, &r)
+		if err != nil {
+			if !errors.Is(err, errEnded) {
+				e.o.Logger.Warn("a run can't be cancelled", "run", string(id), "err", err)
+			}
+			return
+		}
+		e.queue.over(id, r.Trigger, stop) // somebody may have begun to work on it
 		e.announce()
 	})
 }
