@@ -280,8 +280,10 @@ func TestRotatedFits(t *testing.T) {
 func TestGiveFails(t *testing.T) {
 	l := newLog(t)
 	l.write("one\n")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
 	full := &os.PathError{Op: "write", Path: "/journal", Err: syscall.ENOSPC}
-	err := Run(t.Context(), Options{Patterns: []string{l.path}, Whole: true}, "", func(_ context.Context, lines []Line, _ string) error {
+	err := Run(ctx, Options{Patterns: []string{l.path}, Whole: true}, "", func(_ context.Context, lines []Line, _ string) error {
 		if len(lines) > 0 {
 			return fmt.Errorf("journal: %w", full)
 		}
