@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -148,12 +149,13 @@ func TestDiskHysteresis(t *testing.T) {
 // A file system whose server is away holds up nothing, and is measured when it is back.
 func TestDiskHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		back, asked := make(chan struct{}), 0
+		back := make(chan struct{})
+		var asked atomic.Int32
 		d := &disk{diskOptions: diskOptions{High: 85, Low: 80}}
 		d.mounts = func() ([]mount, error) { return []mount{{"/nfs", "x", "nfs4"}, {"/", "x", "ext4"}}, nil }
 		d.statfs = func(path string) (int64, int64, error) {
 			if path == "/nfs" {
-				asked++
+				asked.Add(1)
 				<-back
 			}
 			return 99, 100, nil
@@ -170,8 +172,8 @@ func TestDiskHangs(t *testing.T) {
 		}
 		look("disk_full error filesystem/")
 		look()
-		if asked != 1 || r.status != Running || !strings.Contains(r.lacks, "/nfs does not answer") {
-			t.Errorf("asked %d times; %s %s", asked, r.status, r.lacks)
+		if asked.Load() != 1 || r.status != Running || !strings.Contains(r.lacks, "/nfs does not answer") {
+			t.Errorf("asked %d times; %s %s", asked.Load(), r.status, r.lacks)
 		}
 		close(back)
 		synctest.Wait()
