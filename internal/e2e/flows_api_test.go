@@ -262,6 +262,14 @@ func TestTriggersAPI(t *testing.T) {
 	if want := []string{"2026-03-29T01:00:00Z", "2026-03-30T00:30:00Z", "2026-03-31T00:30:00Z"}; !slices.Equal(utc, want) {
 		t.Errorf("next: %v, want %v", utc, want)
 	}
+	nightlyPath := "/v1/triggers/" + text(nightly["id"])
+	for patch, want := range map[string]bool{`{"priority":1}`: true, `{"data":null}`: false} {
+		s.request(http.MethodPatch, nightlyPath, strings.NewReader(`{"data":{"who":"moon"}}`), "Content-Type", "application/merge-patch+json").want(t, http.StatusOK)
+		got := s.request(http.MethodPatch, nightlyPath, strings.NewReader(patch), "Content-Type", "application/merge-patch+json").want(t, http.StatusOK)
+		if (got["data"] != nil) != want {
+			t.Errorf("after %s the data is %v", patch, got["data"])
+		}
+	}
 	s.request(http.MethodDelete, path, nil).want(t, http.StatusNoContent)
 	s.get(path).wantProblem(t, http.StatusNotFound)
 }

@@ -111,7 +111,7 @@ func (s *Server) getRunsPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	for i := range found {
 		if i == runsPerPage {
-			v.Older = f.href("cursor", runCursor(&found[i-1]))
+			v.Older = f.href("cursor", runCursor(flow.RunPlace{Queued: found[i-1].Queued, ID: found[i-1].ID}))
 			break
 		}
 		v.Rows = append(v.Rows, newRunLineView(&found[i]))

@@ -188,10 +188,14 @@ func readRunQuery(q *query) (x flow.RunQuery, behind flow.RunPlace) {
 	return x, flow.RunPlace{Queued: time.Unix(0, n), ID: flow.RunID(id)}
 }
 
-// runCursor is the place behind a run.
-func runCursor(r *flow.Run) string {
-	return strconv.FormatInt(r.Queued.UnixNano(), 10) + "-" + string(r.ID)
+// runCursor is a place as clients know it.
+func runCursor(at flow.RunPlace) string {
+	return strconv.FormatInt(at.Queued.UnixNano(), 10) + "-" + string(at.ID)
 }
+
+// runsAtOnce is how many runs are in memory while a list is made: one can have some
+// megabytes.
+const runsAtOnce = 50
 
 // getRuns lists runs, the newest first.
 func (s *Server) getRuns(w http.ResponseWriter, r *http.Request) error {
@@ -201,19 +205,23 @@ func (s *Server) getRuns(w http.ResponseWriter, r *http.Request) error {
 	if q.err != nil {
 		return q.err
 	}
-	wanted.Limit = limit + 1
-	found, err := s.Flow.RunsBehind(r.Context(), wanted, behind)
-	if err != nil {
-		return err
-	}
 	out := page[runRow]{Items: []runRow{}}
-	for i := range found {
-		if i == limit {
-			next := runCursor(&found[i-1])
-			out.Next = &next
-			break
+	for more := true; more && out.Next == nil; {
+		wanted.Limit = min(runsAtOnce, limit+1-len(out.Items))
+		found, err := s.Flow.RunsBehind(r.Context(), wanted, behind)
+		if err != nil {
+			return err
 		}
-		out.Items = append(out.Items, newRunLine(&found[i]))
+		for i := range found {
+			if len(out.Items) == limit {
+				next := runCursor(behind)
+				out.Next = &next
+				break
+			}
+			out.Items = append(out.Items, newRunLine(&found[i]))
+			behind = flow.RunPlace{Queued: found[i].Queued, ID: found[i].ID}
+		}
+		more = len(found) == wanted.Limit
 	}
 	return writeJSON(w, http.StatusOK, out)
 }

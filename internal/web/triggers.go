@@ -1,6 +1,7 @@
 package web
 
 import (
+	"encoding/json"
 	"net/http"
 	"time"
 
@@ -77,7 +78,7 @@ func (s *Server) putTrigger(w http.ResponseWriter, r *http.Request) error {
 			*t = flow.NewTrigger()
 			err = decodeStrict(raw, t)
 		} else {
-			*t, err = merge(r, raw, *t)
+			*t, err = patchTrigger(r, raw, *t)
 		}
 		t.Origin = origin
 		return err
@@ -87,6 +88,20 @@ func (s *Server) putTrigger(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return answerChanged(w, r, changed, row, failed)
+}
+
+// patchTrigger merges a patch. Null takes the static input away: it may be any
+// value, and so is no pointer.
+func patchTrigger(r *http.Request, raw json.RawMessage, was flow.Trigger) (flow.Trigger, error) {
+	t, err := merge(r, raw, was)
+	if err != nil {
+		return t, err
+	}
+	given, err := members(raw)
+	if string(given["data"]) == "null" {
+		t.Data = nil
+	}
+	return t, err
 }
 
 func (s *Server) deleteTrigger(w http.ResponseWriter, r *http.Request) error {
