@@ -65,7 +65,11 @@ func (d *dispatcher) Begin(ctx context.Context) error {
 	if d.cells, err = openCells(ctx, d.e.o.State.Reader()); err != nil {
 		return err
 	}
-	if err := d.e.waits.open(ctx, d.e.o.State.Reader()); err != nil {
+	at, _, err := d.e.o.State.Cursor(ctx, "flow")
+	if err != nil {
+		return err
+	}
+	if err := d.e.waits.open(ctx, d.e.o.State.Reader(), at); err != nil {
 		return err
 	}
 	return d.e.queue.begin(ctx, d.e)

@@ -364,6 +364,7 @@ func (e *Engine) suspend(ctx context.Context, r *Run, got *program.Result) error
 		begun = append(begun, one)
 	}
 	r.State, r.Due = Waiting, got.NextAt()
+	ended := e.waits.others(r.ID, got.Waits) // such as those that a timeout struck
 	answered := false
 	err := e.writes.do(context.WithoutCancel(ctx), func(tx *state.Tx) (err error) {
 		if answered, err = hasAnswer(tx, r.ID, got.Waits); err != nil {
@@ -374,6 +375,11 @@ func (e *Engine) suspend(ctx context.Context, r *Run, got *program.Result) error
 		}
 		if err := r.save(tx); err != nil {
 			return err
+		}
+		for _, key := range ended {
+			if _, err := tx.ExecContext(tx.Context(), `DELETE FROM run_listens WHERE run = $1 AND effect = $2`, r.ID, key); err != nil {
+				return fmt.Errorf("end a listen: %w", err)
+			}
 		}
 		for _, one := range begun {
 			if err := one.begin(tx); err != nil {
@@ -387,6 +393,9 @@ func (e *Engine) suspend(ctx context.Context, r *Run, got *program.Result) error
 	}
 	if answered {
 		e.queue.awake(r.ID)
+	}
+	for _, key := range ended {
+		e.waits.drop(r.ID, key)
 	}
 	e.waits.begin(begun)
 	if len(begun) > 0 {

@@ -11,6 +11,7 @@ import (
 	"github.com/tocsin-events/tocsin/internal/event"
 	"github.com/tocsin-events/tocsin/internal/flow/jq"
 	"github.com/tocsin-events/tocsin/internal/flow/program"
+	"github.com/tocsin-events/tocsin/internal/ingest"
 	"github.com/tocsin-events/tocsin/internal/journal/segment"
 	"github.com/tocsin-events/tocsin/internal/state"
 )
@@ -38,15 +39,17 @@ type waits struct {
 	fresh  []*listening // begun since the dispatcher looked: events may lie behind it
 	byRun  map[RunID][]*listening
 
-	at event.Seq // how far the dispatcher is; belongs to it
+	at   event.Seq // how far the dispatcher is; belongs to it, as the next
+	back event.Seq // events from here to at are shown once more, to all
 }
 
 func newWaits() *waits {
 	return &waits{byType: map[string][]*listening{}, byRun: map[RunID][]*listening{}}
 }
 
-// open reads them anew.
-func (w *waits) open(ctx context.Context, q state.Querier) error {
+// open reads them anew, for a dispatcher that is at a place in the journal. Those that
+// had begun but were not shown yet what lies behind it are shown it.
+func (w *waits) open(ctx context.Context, q state.Querier, at event.Seq) error {
 	found, err := q.QueryContext(ctx, `SELECT run, effect, since, doc FROM run_listens`)
 	if err != nil {
 		return fmt.Errorf("read what is waited for: %w", err)
@@ -54,7 +57,11 @@ func (w *waits) open(ctx context.Context, q state.Querier) error {
 	defer found.Close()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.byType, w.byRun, w.any, w.fresh, w.at = map[string][]*listening{}, map[RunID][]*listening{}, nil, nil, 0
+	begun := map[[2]string]bool{}
+	for _, one := range w.fresh {
+		begun[[2]string{string(one.run), one.key}] = true
+	}
+	w.byType, w.byRun, w.any, w.fresh, w.at, w.back = map[string][]*listening{}, map[RunID][]*listening{}, nil, nil, at, at
 	for found.Next() {
 		var one listening
 		var since int64
@@ -67,9 +74,19 @@ func (w *waits) open(ctx context.Context, q state.Querier) error {
 		}
 		one.since = event.Seq(since)
 		w.put(&one)
+		if begun[[2]string{string(one.run), one.key}] {
+			w.fresh = append(w.fresh, &one)
+		}
+		if one.since < at { // it may have begun just before the server ended
+			w.back = at - min(at, recent)
+		}
 	}
 	return wrap("read what is waited for", found.Err())
 }
+
+// recent is how many events are shown once more after a start. To those that were
+// shown them, they matter as little as the first time.
+const recent = 2000
 
 // add begins to listen, when that is on disk.
 func (w *waits) add(all []*listening) {
@@ -108,6 +125,9 @@ func (w *waits) drop(run RunID, key string) {
 	if len(w.byRun[run]) == 0 {
 		delete(w.byRun, run)
 	}
+	if len(gone) == 0 {
+		return // as with most runs: the lists of all that listen are long
+	}
 	is := func(one *listening) bool { return slices.Contains(gone, one) }
 	for _, one := range gone {
 		for _, t := range one.l.Types() {
@@ -118,6 +138,18 @@ func (w *waits) drop(run RunID, key string) {
 	}
 	w.any = slices.DeleteFunc(w.any, is)
 	w.fresh = slices.DeleteFunc(w.fresh, is)
+}
+
+// others are the keys under which a run listens beside those that it waits for.
+func (w *waits) others(run RunID, waits []program.Effect) (keys []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, one := range w.byRun[run] {
+		if !slices.ContainsFunc(waits, func(f program.Effect) bool { return f.Key == one.key }) {
+			keys = append(keys, one.key)
+		}
+	}
+	return keys
 }
 
 // late reports whether somebody has begun to listen since the dispatcher looked.
@@ -208,16 +240,29 @@ func (b *batch) catchUp(ctx context.Context) error {
 	fresh := w.fresh
 	w.fresh = nil
 	w.mu.Unlock()
+	for w.back < w.at {
+		hits, err := b.behind(ctx, w.back)
+		if err != nil {
+			return err
+		}
+		if len(hits) == 0 {
+			break
+		}
+		for i := range hits {
+			if ev, ok := heardOf(&hits[i]); ok {
+				b.heard = append(b.heard, w.offer(&ev)...)
+			}
+		}
+		w.back = hits[len(hits)-1].Seq
+	}
+	w.back = w.at
 	for _, one := range fresh {
 		for one.since < w.at {
-			hits, err := b.d.e.o.Journal.After(ctx, one.since, catchUpBatch)
-			if err != nil && len(hits) == 0 {
+			hits, err := b.behind(ctx, one.since)
+			if err != nil {
 				return err
 			}
-			if len(hits) == 0 || hits[0].Seq > w.at {
-				break
-			}
-			if b.again(one, hits, w.at) {
+			if len(hits) == 0 || b.again(one, hits) {
 				break
 			}
 		}
@@ -225,19 +270,29 @@ func (b *batch) catchUp(ctx context.Context) error {
 	return nil
 }
 
+// behind are events between a place and where the dispatcher is.
+func (b *batch) behind(ctx context.Context, seq event.Seq) ([]segment.Hit, error) {
+	hits, err := b.d.e.o.Journal.After(ctx, seq, catchUpBatch)
+	if err != nil && len(hits) == 0 {
+		return nil, err
+	}
+	return slices.DeleteFunc(hits, func(h segment.Hit) bool { return h.Seq > b.d.e.waits.at }), nil
+}
+
+// heardOf is the event of a hit, if somebody may hear it.
+func heardOf(h *segment.Hit) (event.Event, bool) {
+	ev, err := event.DecodeStored(h.Body)
+	ev.Sequence, ev.RecordedTime = h.Seq, time.Unix(0, h.Recorded).UTC()
+	return ev, err == nil && ev.Text(ingest.QuarantineAttribute) != "true"
+}
+
 // again shows a run events that lie behind; true when it has heard enough.
-func (b *batch) again(one *listening, hits []segment.Hit, until event.Seq) bool {
+func (b *batch) again(one *listening, hits []segment.Hit) bool {
 	for i := range hits {
-		if hits[i].Seq > until {
-			return true
-		}
-		ev, err := event.DecodeStored(hits[i].Body)
-		if err != nil {
-			continue
-		}
-		ev.Sequence, ev.RecordedTime = hits[i].Seq, time.Unix(0, hits[i].Recorded).UTC()
+		ev, ok := heardOf(&hits[i])
 		value, err := jq.Decode(ev.AppendJSON(nil))
-		if err != nil {
+		if !ok || err != nil {
+			one.since = hits[i].Seq
 			continue
 		}
 		if h, changed := one.hear(value, ev.Sequence); changed {
