@@ -28,6 +28,10 @@ func decide(_ context.Context, _ *Engine, _ *Run, f *program.Effect) (outcome, e
 const maxNesting = 8
 
 func subflow(ctx context.Context, e *Engine, r *Run, f *program.Effect) (outcome, error) {
+	id := runOf("sub", string(r.ID), f.Key)
+	if _, err := findRun(ctx, e.o.State.Reader(), id); err == nil && f.Workflow.Await {
+		return outcome{later: true}, nil // it was started, whatever has become of the flow since
+	}
 	target, err := e.flowNamed(ctx, f.Workflow.Namespace, f.Workflow.Name)
 	if err != nil {
 		return outcome{}, err
@@ -47,7 +51,7 @@ func subflow(ctx context.Context, e *Engine, r *Run, f *program.Effect) (outcome
 		return failed(program.Failure(program.TypeValidation, 400, "the input of %s is larger than %d bytes", f.Workflow.Name, maxInput)), nil //nolint:nilerr // told to the flow
 	}
 	now := time.Now().UTC()
-	child := &Run{ID: runOf("sub", string(r.ID), f.Key), State: Queued, Flow: target.id, Priority: r.Priority, Queued: now, Due: now, Document: Document{
+	child := &Run{ID: id, State: Queued, Flow: target.id, Priority: r.Priority, Queued: now, Due: now, Document: Document{
 		Input: input, Status: unknownStatus, Event: r.Event, Correlation: r.Correlation, OriginFlow: r.OriginFlow, OriginTrigger: r.OriginTrigger, Depth: r.Depth, Parent: r.ID,
 	}}
 	child.pin(target)
