@@ -305,7 +305,7 @@ func (e *Engine) execute(ctx context.Context, r *Run, p *program.Program) error 
 	used := &used{}
 	steps := newRecorder(used)
 	got, err := p.Run(ctx, program.Run{
-		ID: string(r.ID), Input: input, StartedAt: r.Started, Answers: answers, Effects: &hands{e: e, r: r},
+		ID: string(r.ID), Input: input, StartedAt: r.Started, Answers: answers, Effects: &hands{e: e, r: r, used: used},
 		Secret: func(name string) (any, error) {
 			v, err := e.secret(ctx, r, name)
 			used.add(v)
@@ -450,12 +450,28 @@ func (w *waits) begin(all []*listening) {
 
 // hands does the effects of one run.
 type hands struct {
-	e *Engine
-	r *Run
+	e    *Engine
+	r    *Run
+	used *used
+}
+
+// recorded masks secrets in what is recorded as it is: an event, a trigger, the input
+// of another run. Who is to use a secret there asks for it by its name.
+func (h *hands) recorded(f *program.Effect) {
+	c := h.used.concealer()
+	switch {
+	case f.Kind == program.EffectEmit, f.Kind == program.EffectCall && f.Function == "schedule":
+		f.Arguments = c.value(f.Arguments)
+	case f.Workflow != nil:
+		sub := *f.Workflow
+		sub.Input = c.value(sub.Input)
+		f.Workflow = &sub
+	}
 }
 
 // Do implements program.Effects.
 func (h *hands) Do(ctx context.Context, f program.Effect) (program.Answer, error) {
+	h.recorded(&f)
 	out, err := h.e.perform(ctx, h.r, &f)
 	if err != nil {
 		return program.Answer{}, err

@@ -97,3 +97,31 @@ func TestConceal(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// What a flow hands on is recorded, and seen by many: its secrets are not.
+func TestSecretsHandedOn(t *testing.T) {
+	k := newKit(t)
+	k.secretOf("token", `"hunter2hunter4"`)
+	k.flow(named("sub", "- it: {set: {got: '${ .token }'}}\n"))
+	id := k.flow(strings.Replace(named("leaky", `- tell: {emit: {event: {with: {type: told, data: {token: '${ $secrets.token }'}}}}}
+- plan: {call: schedule, with: {flow: sub, delay: 1h, input: {token: '${ $secrets.token }'}}}
+- ask: {run: {workflow: {namespace: test, name: sub, version: '1.0.0', input: {token: '${ "x " + $secrets.token }'}}}}
+`), "do:\n", "use: {secrets: [token]}\ndo:\n", 1))
+	r, err := k.StartRun(t.Context(), state.System(), id, nil, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r = k.ends(r.ID, Completed, Faulted); r.State != Completed {
+		t.Fatal(r.Error)
+	}
+	told := k.comes("told", 1)
+	if want := `{"token":"` + redact.Mask + `"}`; string(told[0].Data) != want {
+		t.Errorf("recorded %s, want %s", told[0].Data, want)
+	}
+	for _, table := range []string{"runs", "objects", "run_answers"} {
+		var n int
+		if err := k.state.Reader().QueryRowContext(t.Context(), `SELECT count(*) FROM `+table+` WHERE doc LIKE '%hunter2hunter4%'`).Scan(&n); err != nil || n > 0 {
+			t.Errorf("%s keeps it %d times, %v", table, n, err)
+		}
+	}
+}
