@@ -103,7 +103,7 @@ func (d *dispatcher) Committed(context.Context) {
 		d.cells.saved(d.seen)
 	}
 	for _, r := range b.runs {
-		d.e.queue.push(r)
+		d.e.queue.hand(r)
 	}
 	for i := range b.heard {
 		if b.heard[i].done {

@@ -102,6 +102,7 @@ type Engine struct {
 	writes   *writes
 	queue    *queue
 	waits    *waits
+	slots    chan struct{}  // full of the runs that compute, or wait for others
 	apis     apiCache       // documents of call: openapi
 	aside    sync.WaitGroup // what the dispatcher and the scheduler do not wait for
 
@@ -119,6 +120,7 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 	e.writes = newWrites(o.State)
 	e.queue = newQueue()
 	e.waits = newWaits()
+	e.slots = make(chan struct{}, busy)
 	var err error
 	e.follower, err = follow.New(ctx, follow.Options{
 		Name: "flow", Owner: o.Owner, Journal: o.Journal, State: o.State, Handler: &dispatcher{e: e}, Logger: o.Logger, Lag: o.Lag,

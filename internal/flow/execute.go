@@ -11,18 +11,24 @@ import (
 	"github.com/tocsin-events/tocsin/internal/event"
 	"github.com/tocsin-events/tocsin/internal/flow/jq"
 	"github.com/tocsin-events/tocsin/internal/flow/program"
-	"github.com/tocsin-events/tocsin/internal/redact"
 	"github.com/tocsin-events/tocsin/internal/state"
 )
 
 const (
-	// workers is how many runs are worked on at once. Most of them wait for others.
-	workers = 32
+	// workers is how many runs are in hand at once: most of them wait for the disk,
+	// together. busy is how many of them compute, or wait for others.
+	workers = 256
+	busy    = 32
+	// large is how many bytes of output a run may hold that is not busy any more.
+	large = 64 << 10
 	// patience is the longest wait that a run sits out in memory.
 	patience = 2 * time.Second
 	// maxRecoveries is how often a run may be under way when the server ends without
 	// an end of it: then it is the run that ends the server.
 	maxRecoveries = 3
+	// unseen is how long a run may be under way before that is written, where it has
+	// begun since the server started, and has done nothing that others see.
+	unseen = 100 * time.Millisecond
 	// fetchTries and fetchPause: how often a flow that can't be read is read again.
 	fetchTries = 4
 	fetchPause = 250 * time.Millisecond
@@ -172,7 +178,7 @@ func (e *Engine) tidy(ctx context.Context, before time.Time) error {
 // worker works on one run after the other.
 func (e *Engine) worker(ctx context.Context) {
 	for {
-		id, work, ok := e.queue.take(ctx)
+		next, work, ok := e.queue.take(ctx)
 		if !ok {
 			select {
 			case <-e.queue.wake:
@@ -181,21 +187,21 @@ func (e *Engine) worker(ctx context.Context) {
 				return
 			}
 		}
-		r, err := e.attempt(work, id)
+		r, err := e.attempt(work, next)
 		switch {
 		case errors.Is(err, errOver):
 			r.State, err = Cancelled, nil
 		case err != nil: // it stands as it did, whatever was to become of it
 			r = nil
 		}
-		stop := e.queue.leave(id, r)
+		stop := e.queue.leave(next.id, r)
 		e.announce()
 		switch {
 		case stop != nil && (r == nil || !r.State.Over()): // it came too late, or too early, for the run itself
-			e.cancel(id, stop.why)
+			e.cancel(next.id, stop.why)
 		case err != nil && ctx.Err() == nil:
-			e.o.Logger.WarnContext(ctx, "a run is tried again", "run", string(id), "err", err)
-			e.later(ctx, id)
+			e.o.Logger.WarnContext(ctx, "a run is tried again", "run", string(next.id), "err", err)
+			e.later(ctx, next.id)
 		}
 	}
 }
@@ -211,31 +217,41 @@ func (e *Engine) later(ctx context.Context, id RunID) {
 
 // attempt works on a run as far as it can go now. The error is the engine's: the run
 // stands as it did. The run is nil where it can't be read.
-func (e *Engine) attempt(ctx context.Context, id RunID) (*Run, error) {
-	r, err := findRun(ctx, e.o.State.Reader(), id)
+func (e *Engine) attempt(ctx context.Context, next ready) (*Run, error) {
+	r, err := e.read(ctx, next)
+	if r == nil || err != nil || r.State.Over() {
+		return r, err
+	}
+	if !e.queue.admit(r, e.limit(r.Trigger)) {
+		return r, nil
+	}
+	if r.Recovers >= maxRecoveries {
+		return r, e.finish(ctx, r, end{state: Faulted, err: fmt.Sprintf("abandoned: the server ended %d times while this run was under way", r.Recovers)})
+	}
+	if r.Failure != "" {
+		return r, e.finish(ctx, r, end{state: Faulted, failure: r.Failure})
+	}
+	p, failure, err := e.program(ctx, r)
+	if err != nil {
+		return r, err
+	}
+	if failure != "" {
+		return r, e.finish(ctx, r, end{state: Faulted, failure: failure})
+	}
+	return r, e.execute(ctx, r, p, next.fresh)
+}
+
+// read is a run as it is stored; nil where it is forgotten.
+func (e *Engine) read(ctx context.Context, next ready) (*Run, error) {
+	if next.run != nil {
+		next.run.bare = true
+		return next.run, nil
+	}
+	r, err := findRun(ctx, e.o.State.Reader(), next.id)
 	if errors.Is(err, event.ErrNotFound) {
 		return nil, nil //nolint:nilnil // it was forgotten in the meantime
 	}
-	if err != nil || r.State.Over() {
-		return &r, err
-	}
-	if !e.queue.admit(&r, e.limit(r.Trigger)) {
-		return &r, nil
-	}
-	if r.Recovers >= maxRecoveries {
-		return &r, e.finish(ctx, &r, end{state: Faulted, err: fmt.Sprintf("abandoned: the server ended %d times while this run was under way", r.Recovers)})
-	}
-	if r.Failure != "" {
-		return &r, e.finish(ctx, &r, end{state: Faulted, failure: r.Failure})
-	}
-	p, failure, err := e.program(ctx, &r)
-	if err != nil {
-		return &r, err
-	}
-	if failure != "" {
-		return &r, e.finish(ctx, &r, end{state: Faulted, failure: failure})
-	}
-	return &r, e.execute(ctx, &r, p)
+	return &r, err
 }
 
 // limit is how many runs of a trigger may be under way; 0 for any number.
@@ -284,28 +300,67 @@ func (e *Engine) program(ctx context.Context, r *Run) (*program.Program, string,
 }
 
 // execute runs a program until it ends or waits.
-func (e *Engine) execute(ctx context.Context, r *Run, p *program.Program) error {
-	answers, err := answersOf(ctx, e.o.State.Reader(), r.ID)
-	if err != nil {
-		return err
+func (e *Engine) execute(ctx context.Context, r *Run, p *program.Program, fresh bool) error {
+	var answers map[string]program.Answer
+	if !r.bare {
+		var err error
+		if answers, err = answersOf(ctx, e.o.State.Reader(), r.ID); err != nil {
+			return err
+		}
 	}
+	if r.Started.IsZero() {
+		r.Started = time.Now().UTC()
+	}
+	r.State, r.Due = Running, time.Time{}
+	h := &hands{e: e, r: r, used: &used{}, unwritten: true}
+	if !fresh {
+		if err := h.begin(ctx); err != nil {
+			return err
+		}
+	}
+	free := e.slot(ctx)
+	defer free()
 	input, err := jq.Decode(r.Input)
 	if err != nil {
 		return e.finish(ctx, r, end{state: Faulted, failure: prefixInput + err.Error()})
 	}
-	began := time.Now().UTC()
-	if r.Started.IsZero() {
-		r.Started = began
+	seen := time.AfterFunc(unseen, func() {
+		if h.begin(ctx) == nil { // else the first effect tries it again, and has the error
+			e.announce()
+		}
+	})
+	got, err := e.interpret(ctx, h, p, input, answers)
+	seen.Stop()
+	if why, ok := errors.AsType[*stopError](context.Cause(ctx)); ok {
+		return e.finish(context.WithoutCancel(ctx), r, end{state: Cancelled, err: why.Error()})
 	}
-	r.State, r.Due = Running, time.Time{}
-	if err := e.writes.do(ctx, r.save); err != nil {
+	if ctx.Err() != nil { // the server stops: the run goes on when it is back
+		r.State, r.Due = Queued, time.Now().UTC()
+		return e.save(context.WithoutCancel(ctx), r)
+	}
+	if err != nil {
 		return err
 	}
-	limits := e.o.Limits()
-	used := &used{}
+	return e.settle(ctx, r, &got, free)
+}
+
+// slot waits until a run may compute, or wait for others; free ends that, once.
+func (e *Engine) slot(ctx context.Context) (free func()) {
+	select {
+	case e.slots <- struct{}{}:
+		return sync.OnceFunc(func() { <-e.slots })
+	case <-ctx.Done():
+		return func() { /* it is not used: the interpreter ends at once */ }
+	}
+}
+
+// interpret runs the program of a run, and keeps its steps.
+func (e *Engine) interpret(ctx context.Context, h *hands, p *program.Program, input any, answers map[string]program.Answer) (program.Result, error) {
+	r, began, limits := h.r, time.Now(), e.o.Limits()
+	used := h.used
 	steps := newRecorder(used)
 	got, err := p.Run(ctx, program.Run{
-		ID: string(r.ID), Input: input, StartedAt: r.Started, Answers: answers, Effects: &hands{e: e, r: r, used: used},
+		ID: string(r.ID), Input: input, StartedAt: r.Started, Answers: answers, Effects: h,
 		Secret: func(name string) (any, error) {
 			v, err := e.secret(ctx, r, name)
 			used.add(v)
@@ -314,24 +369,35 @@ func (e *Engine) execute(ctx context.Context, r *Run, p *program.Program) error 
 		Runtime: map[string]any{"name": "tocsin", "version": e.o.Version, "metadata": map[string]any{}},
 		OnStep:  steps.take, Patience: patience, MaxSteps: limits.MaxSteps, MaxTime: limits.MaxTime,
 	})
+	h.end()
 	r.Steps, r.Millis = steps.all, time.Since(began).Milliseconds()
-	if why, ok := errors.AsType[*stopError](context.Cause(ctx)); ok {
-		return e.finish(context.WithoutCancel(ctx), r, end{state: Cancelled, err: why.Error()})
+	r.bare = r.bare && !h.acted.Load()
+	if err == nil {
+		used.mask(&got)
 	}
-	if ctx.Err() != nil { // the server stops: the run goes on when it is back
-		r.State, r.Due = Queued, time.Now().UTC()
-		return e.writes.do(context.WithoutCancel(ctx), r.save)
-	}
+	return got, err
+}
+
+// save stores how a run stands; errOver where it was ended in the meantime.
+func (e *Engine) save(ctx context.Context, r *Run) error {
+	doc, err := r.text()
 	if err != nil {
 		return err
 	}
-	used.mask(&got)
-	return e.settle(ctx, r, &got)
+	return e.writes.do(ctx, func(tx *state.Tx) error { return r.save(tx, doc) })
 }
 
-// settle writes what a run has come to.
-func (e *Engine) settle(ctx context.Context, r *Run, got *program.Result) error {
+// settle writes what a run has come to. It frees the run's slot before, if that
+// is not much.
+func (e *Engine) settle(ctx context.Context, r *Run, got *program.Result, free func()) error {
 	r.Status, r.StatusMsg = got.Status, got.StatusMessage
+	output, err := json.Marshal(got.Output)
+	if err != nil {
+		return fmt.Errorf("output of run %s: %w", r.ID, err)
+	}
+	if len(output) <= large {
+		free()
+	}
 	switch {
 	case got.State == program.Suspended:
 		return e.suspend(ctx, r, got)
@@ -339,10 +405,6 @@ func (e *Engine) settle(ctx context.Context, r *Run, got *program.Result) error 
 		return e.finish(ctx, r, end{state: Faulted, failure: prefixRejected + got.Err.Error(), fault: got.Err})
 	case got.State == program.Faulted:
 		return e.finish(ctx, r, end{state: Faulted, err: got.Err.Error(), fault: got.Err})
-	}
-	output, err := json.Marshal(got.Output)
-	if err != nil {
-		return fmt.Errorf("output of run %s: %w", r.ID, err)
 	}
 	return e.finish(ctx, r, end{state: Completed, output: output})
 }
@@ -365,15 +427,19 @@ func (e *Engine) suspend(ctx context.Context, r *Run, got *program.Result) error
 	}
 	r.State, r.Due = Waiting, got.NextAt()
 	ended := e.waits.others(r.ID, got.Waits) // such as those that a timeout struck
+	doc, err := r.text()
+	if err != nil {
+		return err
+	}
 	answered := false
-	err := e.writes.do(context.WithoutCancel(ctx), func(tx *state.Tx) (err error) {
+	err = e.writes.do(context.WithoutCancel(ctx), func(tx *state.Tx) (err error) {
 		if answered, err = hasAnswer(tx, r.ID, got.Waits); err != nil {
 			return err
 		}
 		if answered {
 			r.Due = time.Now().UTC()
 		}
-		if err := r.save(tx); err != nil {
+		if err := r.save(tx, doc); err != nil {
 			return err
 		}
 		for _, key := range ended {
@@ -446,89 +512,4 @@ func (w *waits) begin(all []*listening) {
 	}
 	w.mu.Unlock()
 	w.add(fresh)
-}
-
-// hands does the effects of one run.
-type hands struct {
-	e    *Engine
-	r    *Run
-	used *used
-}
-
-// recorded masks secrets in what is recorded as it is: an event, a trigger, the input
-// of another run. Who is to use a secret there asks for it by its name.
-func (h *hands) recorded(f *program.Effect) {
-	c := h.used.concealer()
-	switch {
-	case f.Kind == program.EffectEmit, f.Kind == program.EffectCall && f.Function == "schedule":
-		f.Arguments = c.value(f.Arguments)
-	case f.Workflow != nil:
-		sub := *f.Workflow
-		sub.Input = c.value(sub.Input)
-		f.Workflow = &sub
-	}
-}
-
-// Do implements program.Effects.
-func (h *hands) Do(ctx context.Context, f program.Effect) (program.Answer, error) {
-	h.recorded(&f)
-	out, err := h.e.perform(ctx, h.r, &f)
-	if err != nil {
-		return program.Answer{}, err
-	}
-	if out.later {
-		if out.write != nil {
-			if err := h.e.writes.do(ctx, out.write); err != nil {
-				return program.Answer{}, err
-			}
-		}
-		return program.Answer{}, program.ErrSuspended
-	}
-	out.answer.At = time.Now().UTC()
-	// It was done: that is written, also where the run is cancelled at this moment.
-	err = h.e.writes.do(context.WithoutCancel(ctx), func(tx *state.Tx) error {
-		if err := putAnswer(tx, h.r.ID, f.Key, &out.answer); err != nil {
-			return err
-		}
-		if out.write != nil {
-			return out.write(tx)
-		}
-		return nil
-	})
-	return out.answer, err
-}
-
-// recorder keeps the steps of a run for its page, within bounds.
-type recorder struct {
-	all   []program.Step
-	bytes int
-	used  *used
-}
-
-const (
-	maxStepsKept = 500
-	maxStepBytes = 16 << 10  // of one input or output
-	maxAllBytes  = 512 << 10 // of all of a run
-)
-
-func newRecorder(used *used) *recorder { return &recorder{used: used} }
-
-func (s *recorder) take(step program.Step) {
-	if len(s.all) >= maxStepsKept || s.bytes > maxAllBytes {
-		return
-	}
-	c := s.used.concealer()
-	step.Input, step.Output, step.Err = s.bound(c.value(step.Input)), s.bound(c.value(step.Output)), c.fault(step.Err)
-	s.all = append(s.all, step)
-}
-
-// bound keeps a value that is small enough, and else says that it was not.
-func (s *recorder) bound(v any) any {
-	text, err := json.Marshal(v)
-	if err != nil || len(text) > maxStepBytes {
-		return fmt.Sprintf("(%d bytes)", len(text))
-	}
-	text = redact.JSON(text, nil) // tokens that an answer has brought, too
-	s.bytes += len(text)
-	return json.RawMessage(text)
 }

@@ -3,6 +3,7 @@ package flow
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -30,16 +31,16 @@ func (e *Engine) finish(ctx context.Context, r *Run, how end) error {
 	if how.failure != "" {
 		r.Error = how.failure
 	}
+	doc, err := r.text()
+	if err != nil {
+		return err
+	}
 	disabled := false
-	err := e.writes.do(context.WithoutCancel(ctx), func(tx *state.Tx) error {
-		var now RunState
-		if err := tx.QueryRowContext(tx.Context(), `SELECT state FROM runs WHERE id = $1`, r.ID).Scan(&now); err != nil {
-			return fmt.Errorf("finish run %s: %w", r.ID, err)
-		}
-		if now.Over() {
+	err = e.writes.do(context.WithoutCancel(ctx), func(tx *state.Tx) error {
+		switch err := r.save(tx, doc); {
+		case errors.Is(err, errOver):
 			return nil // it was cancelled at the same moment
-		}
-		if err := r.save(tx); err != nil {
+		case err != nil:
 			return err
 		}
 		if err := e.forget(tx, r); err != nil {
@@ -57,7 +58,9 @@ func (e *Engine) finish(ctx context.Context, r *Run, how end) error {
 	if err != nil {
 		return err
 	}
-	e.waits.drop(r.ID, "")
+	if !r.bare {
+		e.waits.drop(r.ID, "")
+	}
 	if r.Parent != "" && r.ParentKey != "" {
 		e.queue.awake(r.Parent)
 	}
@@ -71,6 +74,9 @@ func (e *Engine) finish(ctx context.Context, r *Run, how end) error {
 // forget removes what only a run that is not over needs. The answers of one that
 // has failed stay: it can be tried again from there.
 func (e *Engine) forget(tx *state.Tx, r *Run) error {
+	if r.bare {
+		return nil
+	}
 	if _, err := tx.ExecContext(tx.Context(), `DELETE FROM run_listens WHERE run = $1`, r.ID); err != nil {
 		return fmt.Errorf("end the listens of run %s: %w", r.ID, err)
 	}

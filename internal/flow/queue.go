@@ -18,7 +18,16 @@ type ready struct {
 	trigger  state.ObjectID
 	priority int
 	queued   time.Time
+	fresh    bool // it was not there when this server started
+	run      *Run // as it is stored; nil where that is to be read
 }
+
+// Fresh runs are kept as they are, and not read again, within bounds.
+const (
+	maxKept    = 16 << 20 // bytes of all
+	maxKeptOne = 16 << 10
+	perKept    = 1 << 10 // of a run besides its input
+)
 
 // queue holds the runs that can be worked on, in memory: the greatest priority
 // first, then the oldest. Waiting raises a run by one for each 30 seconds, so that
@@ -31,6 +40,7 @@ type queue struct {
 	lanes   map[state.ObjectID]*lane
 	running map[RunID]*underWay
 	waiting int
+	kept    int       // bytes of the runs in the heap that need not be read
 	next    time.Time // when the next waiting run is due
 	open    bool
 }
@@ -86,6 +96,7 @@ func (o *order) Push(x any) { *o = append(*o, x.(ready)) } //nolint:forcetypeass
 // Pop implements heap.Interface.
 func (o *order) Pop() any {
 	last := (*o)[len(*o)-1]
+	(*o)[len(*o)-1].run = nil
 	*o = (*o)[:len(*o)-1]
 	return last
 }
@@ -104,7 +115,7 @@ func (q *queue) begin(ctx context.Context, e *Engine) error {
 			return err
 		}
 	}
-	q.heap, q.known, q.lanes, q.waiting, q.next = nil, map[RunID]bool{}, map[state.ObjectID]*lane{}, 0, time.Time{}
+	q.heap, q.known, q.lanes, q.waiting, q.kept, q.next = nil, map[RunID]bool{}, map[state.ObjectID]*lane{}, 0, 0, time.Time{}
 	found, err := e.o.State.Reader().QueryContext(ctx, `SELECT id, state, trigger_id, priority, queued, due FROM runs WHERE state IN ('queued', 'running', 'waiting')`)
 	if err != nil {
 		return fmt.Errorf("read the queue: %w", err)
@@ -187,36 +198,61 @@ func (q *queue) poke() {
 func (q *queue) push(r *Run) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	one := ready{r.ID, r.Trigger, r.Priority, r.Queued}
+	one := r.ready()
 	q.enter(&one, false)
 	q.put(one)
 	q.poke()
 }
 
+// hand is push for a caller that has no use for the run any more.
+func (q *queue) hand(r *Run) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	one := r.ready()
+	q.enter(&one, false)
+	if n := r.bytes(); q.kept+n <= maxKept && n <= maxKeptOne && !q.known[r.ID] {
+		one.run = r
+		q.kept += n
+	}
+	q.put(one)
+	q.poke()
+}
+
+// ready is a run that has come to be ready while this server works.
+func (r *Run) ready() ready {
+	return ready{id: r.ID, trigger: r.Trigger, priority: r.Priority, queued: r.Queued, fresh: true}
+}
+
+// bytes is about what a run takes that is kept.
+func (r *Run) bytes() int { return perKept + len(r.Input) }
+
 // awake adds a run that has waited: for an answer, or until now.
 func (q *queue) awake(id RunID) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.put(ready{id: id, queued: time.Now()})
+	q.put(ready{id: id, queued: time.Now(), fresh: true})
 	q.poke()
 }
 
 // take gives the next run to work on, and what its work is ended by; false where
 // there is none.
-func (q *queue) take(ctx context.Context) (RunID, context.Context, bool) {
+func (q *queue) take(ctx context.Context) (ready, context.Context, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.heap) == 0 {
-		return "", nil, false
+		return ready{}, nil, false
 	}
 	r, _ := heap.Pop(&q.heap).(ready)
+	if r.run != nil {
+		q.kept -= r.run.bytes()
+	}
 	delete(q.known, r.id)
 	work, cancel := context.WithCancelCause(ctx)
 	q.running[r.id] = &underWay{cancel: cancel}
 	if len(q.heap) > 0 {
 		q.poke()
 	}
-	return r.id, work, true
+	return r, work, true
 }
 
 // leave ends the work on a run. It is looked at once more where it was woken
@@ -236,7 +272,7 @@ func (q *queue) leave(id RunID, r *Run) *stopError {
 			q.later(r.Due)
 		}
 		if u.again {
-			q.put(ready{id, r.Trigger, r.Priority, r.Queued})
+			q.put(r.ready())
 		}
 	}
 	q.poke()
@@ -296,7 +332,7 @@ func (q *queue) admit(r *Run, limit int) bool {
 		return true
 	}
 	if limit > 0 && l.begun >= limit {
-		heap.Push(&l.parked, ready{r.ID, r.Trigger, r.Priority, r.Queued})
+		heap.Push(&l.parked, ready{id: r.ID, trigger: r.Trigger, priority: r.Priority, queued: r.Queued})
 		return false
 	}
 	one.begun = true

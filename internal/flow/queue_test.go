@@ -34,20 +34,20 @@ func TestQueueLimit(t *testing.T) {
 	for range 8 {
 		all.Go(func() {
 			for {
-				id, _, ok := q.take(t.Context())
+				one, _, ok := q.take(t.Context())
 				if !ok {
 					if q.count(7) == 0 || len(q.wake) == 0 && idle(q) {
 						return
 					}
 					continue
 				}
-				r := &Run{ID: id, Trigger: 7, State: Queued}
+				r := &Run{ID: one.id, Trigger: 7, State: Queued}
 				if q.admit(r, limit) {
 					change(1)
 					r.State = Completed
 					change(-1)
 				}
-				q.leave(id, r)
+				q.leave(one.id, r)
 			}
 		})
 	}

@@ -49,6 +49,10 @@ type Run struct {
 	Finished time.Time
 
 	Document
+
+	// bare says that nothing but the row is stored of the run: no answer of an
+	// effect, and no listening.
+	bare bool
 }
 
 // Document is what of a run is stored as JSON.
@@ -160,14 +164,20 @@ func (r *Run) insert(tx *state.Tx) (bool, error) {
 // cancelled it: nothing else becomes of it.
 var errOver = errors.New("the run is over")
 
-// save stores what has become of a run that is not over yet; errOver otherwise.
-func (r *Run) save(tx *state.Tx) error {
+// text is the document of a run as it is stored.
+func (r *Run) text() (string, error) {
 	doc, err := json.Marshal(&r.Document)
 	if err != nil {
-		return fmt.Errorf("run %s: %w", r.ID, err)
+		return "", fmt.Errorf("run %s: %w", r.ID, err)
 	}
+	return string(doc), nil
+}
+
+// save stores what has become of a run that is not over yet; errOver otherwise. Its
+// document was made before: others wait for the transaction.
+func (r *Run) save(tx *state.Tx, doc string) error {
 	done, err := tx.ExecContext(tx.Context(), `UPDATE runs SET state = $2, due = $3, recoveries = $4, finished = $5, doc = $6 WHERE id = $1 AND finished = 0`,
-		r.ID, r.State, nanos(r.Due), r.Recovers, nanos(r.Finished), string(doc))
+		r.ID, r.State, nanos(r.Due), r.Recovers, nanos(r.Finished), doc)
 	if err != nil {
 		return fmt.Errorf("save run %s: %w", r.ID, err)
 	}

@@ -21,7 +21,7 @@ type write struct {
 }
 
 // maxWrites is how many share a transaction at most.
-const maxWrites = 128
+const maxWrites = 512
 
 func newWrites(s *state.State) *writes {
 	return &writes{state: s, todo: make(chan write, maxWrites), ended: make(chan struct{})}
