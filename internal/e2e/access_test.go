@@ -173,7 +173,7 @@ func TestScopes(t *testing.T) {
 	admin := s.token
 	allowed := map[string]func(route string) bool{
 		"emit":    func(r string) bool { return strings.HasSuffix(r, " /v1/events") && !strings.HasPrefix(r, "GET") },
-		"forward": func(string) bool { return false },
+		"forward": func(r string) bool { return strings.HasSuffix(r, " /v1/events") && !strings.HasPrefix(r, "GET") },
 		"read": func(r string) bool {
 			return r == "GET /openapi.json" || strings.HasPrefix(r, "GET /v1/") && !strings.Contains(r, "tokens") && !strings.Contains(r, "heads") && !strings.Contains(r, "export")
 		},

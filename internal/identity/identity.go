@@ -69,13 +69,12 @@ type Principal struct {
 	SignedIn, Expires time.Time
 }
 
-// Can reports whether the caller has a scope. Who may forward events may emit
-// them.
+// Can reports whether the caller has a scope.
 func (p *Principal) Can(s Scope) bool {
 	if p == nil {
 		return false
 	}
-	return slices.Contains(p.Scopes, s) || s != Forward && slices.Contains(p.Scopes, Admin) || s == Emit && slices.Contains(p.Scopes, Forward)
+	return slices.Contains(p.Scopes, s) || s != Forward && slices.Contains(p.Scopes, Admin)
 }
 
 // Again reads anew who a caller is and what they may, for what goes on after its

@@ -31,8 +31,8 @@ func (s *Server) table() []route {
 		{"POST /v1/auth/token", open, s.postToken, op.signIn},
 		{"POST /v1/auth/renew", known, s.postRenew, op.renew},
 
-		{"POST /v1/events", emit, s.postEvents, op.emit},
-		{"OPTIONS /v1/events", emit, s.optionsEvents, op.handshake},
+		{"POST /v1/events", sends, s.postEvents, op.emit},
+		{"OPTIONS /v1/events", sends, s.optionsEvents, op.handshake},
 		{"GET /v1/events", read, s.getEvents, op.search},
 		{"GET /v1/events/volume", read, s.getVolume, op.volume},
 		{"GET /v1/events/tail", read, s.getTail, op.tail},
