@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -34,8 +35,8 @@ type hearing struct {
 // waits are all runs that wait for events, by the types for which they do.
 type waits struct {
 	mu     sync.Mutex // guards all but at
-	byType map[string][]*listening
-	any    []*listening
+	byType map[string]listeners
+	any    listeners
 	fresh  []*listening // begun since the dispatcher looked: events may lie behind it
 	byRun  map[RunID][]*listening
 
@@ -43,8 +44,11 @@ type waits struct {
 	back event.Seq // events from here to at are shown once more, to all
 }
 
+// listeners are a set: a hundred thousand may listen for the same, and end one by one.
+type listeners map[*listening]struct{}
+
 func newWaits() *waits {
-	return &waits{byType: map[string][]*listening{}, byRun: map[RunID][]*listening{}}
+	return &waits{byType: map[string]listeners{}, any: listeners{}, byRun: map[RunID][]*listening{}}
 }
 
 // open reads them anew, for a dispatcher that is at a place in the journal. Those that
@@ -61,7 +65,7 @@ func (w *waits) open(ctx context.Context, q state.Querier, at event.Seq) error {
 	for _, one := range w.fresh {
 		begun[[2]string{string(one.run), one.key}] = true
 	}
-	w.byType, w.byRun, w.any, w.fresh, w.at, w.back = map[string][]*listening{}, map[RunID][]*listening{}, nil, nil, at, at
+	w.byType, w.byRun, w.any, w.fresh, w.at, w.back = map[string]listeners{}, map[RunID][]*listening{}, listeners{}, nil, at, at
 	for found.Next() {
 		var one listening
 		var since int64
@@ -102,11 +106,14 @@ func (w *waits) put(one *listening) {
 	w.byRun[one.run] = append(w.byRun[one.run], one)
 	types := one.l.Types()
 	if types == nil {
-		w.any = append(w.any, one)
+		w.any[one] = struct{}{}
 		return
 	}
 	for _, t := range types {
-		w.byType[t] = append(w.byType[t], one)
+		if w.byType[t] == nil {
+			w.byType[t] = listeners{}
+		}
+		w.byType[t][one] = struct{}{}
 	}
 }
 
@@ -125,19 +132,15 @@ func (w *waits) drop(run RunID, key string) {
 	if len(w.byRun[run]) == 0 {
 		delete(w.byRun, run)
 	}
-	if len(gone) == 0 {
-		return // as with most runs: the lists of all that listen are long
-	}
-	is := func(one *listening) bool { return slices.Contains(gone, one) }
 	for _, one := range gone {
 		for _, t := range one.l.Types() {
-			if w.byType[t] = slices.DeleteFunc(w.byType[t], is); len(w.byType[t]) == 0 {
+			if delete(w.byType[t], one); len(w.byType[t]) == 0 {
 				delete(w.byType, t)
 			}
 		}
+		delete(w.any, one)
+		w.fresh = slices.DeleteFunc(w.fresh, func(other *listening) bool { return other == one })
 	}
-	w.any = slices.DeleteFunc(w.any, is)
-	w.fresh = slices.DeleteFunc(w.fresh, is)
 }
 
 // others are the keys under which a run listens beside those that it waits for.
@@ -163,7 +166,7 @@ func (w *waits) late() bool {
 func (w *waits) of(t event.Type) []*listening {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return slices.Concat(w.byType[string(t)], w.any)
+	return slices.AppendSeq(slices.Collect(maps.Keys(w.byType[string(t)])), maps.Keys(w.any))
 }
 
 // offer shows an event to all that listen.
