@@ -46,7 +46,7 @@ func aRun(scopes ...string) *Run {
 // does performs one effect, and its write.
 func (k *kit) does(r *Run, f *program.Effect) program.Answer {
 	k.t.Helper()
-	a, err := (&hands{e: k.Engine, r: r}).Do(k.t.Context(), *f)
+	a, err := (&hands{e: k.Engine, r: r, used: &used{}}).Do(k.t.Context(), *f)
 	if err != nil {
 		k.t.Fatal(err)
 	}
