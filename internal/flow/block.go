@@ -116,11 +116,9 @@ func (e *Engine) dropOwnTrigger(tx *state.Tx, flow state.ObjectID) error {
 // listens shows an event to a trigger that listens as its document says, and starts
 // a run when it has heard what it wants. The run's input is the array of the events.
 func (b *batch) listens(t *trigger, ev *event.Event) {
-	c := b.d.cells.get(t.id, "")
-	b.cells = true
-	doc := c.On
-	if len(doc) == 0 {
-		doc = t.On
+	doc := t.On
+	if c := b.d.cells.all[cellKey{t.id, ""}]; c != nil && len(c.On) > 0 {
+		doc = c.On
 	}
 	l, err := program.ReadListen(doc)
 	value, wrong := jq.Decode(ev.AppendJSON(nil))
@@ -130,9 +128,13 @@ func (b *batch) listens(t *trigger, ev *event.Event) {
 		return
 	}
 	changed, done := l.Offer(object)
-	switch {
-	case !changed:
+	if !changed {
 		b.skip(t, FilterFalse, ev.Sequence)
+		return
+	}
+	c := b.d.cells.get(t.id, "")
+	b.cells = true
+	switch {
 	case !done:
 		if doc, err = json.Marshal(l); err == nil {
 			c.On = doc

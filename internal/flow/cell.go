@@ -2,6 +2,7 @@ package flow
 
 import (
 	"cmp"
+	"container/heap"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -22,13 +23,61 @@ type cell struct {
 	Until time.Time   `json:"until"` // no run before it; with Seqs, when they become a run
 	Seqs  []event.Seq `json:"seqs,omitempty"`
 	// On is what a trigger with On has heard so far.
-	On    json.RawMessage `json:"on,omitempty"`
-	dirty bool
+	On json.RawMessage `json:"on,omitempty"`
+
+	key cellKey
 }
 
 // cells are all of them, in memory and in the table trigger_cells.
 type cells struct {
-	all map[cellKey]*cell
+	all      map[cellKey]*cell
+	dirty    map[cellKey]bool // what is to be written
+	ends     endings          // by time; those that were overtaken are passed over
+	versions map[state.ObjectID]int64
+}
+
+// ending is when a cell says nothing any more, or becomes a run.
+type ending struct {
+	at  time.Time
+	key cellKey
+}
+
+// endings is a heap, the earliest first.
+type endings []ending
+
+// Len, Less, Swap, Push and Pop implement heap.Interface.
+func (e endings) Len() int { return len(e) }
+
+func (e endings) Less(i, j int) bool {
+	a, b := &e[i], &e[j]
+	return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.key.trigger, b.key.trigger), cmp.Compare(a.key.group, b.key.group)) < 0
+}
+
+func (e endings) Swap(i, j int) { e[i], e[j] = e[j], e[i] }
+
+// Push implements heap.Interface.
+func (e *endings) Push(x any) { *e = append(*e, x.(ending)) } //nolint:forcetypeassert // only this file pushes
+
+// Pop implements heap.Interface.
+func (e *endings) Pop() any {
+	last := (*e)[len(*e)-1]
+	*e = (*e)[:len(*e)-1]
+	return last
+}
+
+// until says when a cell ends.
+func (c *cells) until(one *cell, at time.Time) {
+	one.Until = at
+	heap.Push(&c.ends, ending{at, one.key})
+	if len(c.ends) > 2*len(c.all)+1000 { // most of them are of cells that became a run before
+		c.ends = c.ends[:0]
+		for k, one := range c.all {
+			if !one.Until.IsZero() {
+				c.ends = append(c.ends, ending{one.Until, k})
+			}
+		}
+		heap.Init(&c.ends)
+	}
 }
 
 func openCells(ctx context.Context, q state.Querier) (*cells, error) {
@@ -37,7 +86,7 @@ func openCells(ctx context.Context, q state.Querier) (*cells, error) {
 		return nil, fmt.Errorf("read throttles: %w", err)
 	}
 	defer found.Close()
-	c := &cells{all: map[cellKey]*cell{}}
+	c := &cells{all: map[cellKey]*cell{}, dirty: map[cellKey]bool{}, versions: map[state.ObjectID]int64{}}
 	for found.Next() {
 		var id int64
 		var group, doc string
@@ -48,7 +97,11 @@ func openCells(ctx context.Context, q state.Querier) (*cells, error) {
 		if err := json.Unmarshal([]byte(doc), one); err != nil {
 			return nil, fmt.Errorf("stored throttle of trigger %d: %w", id, err)
 		}
-		c.all[cellKey{state.ObjectID(id), group}] = one
+		one.key = cellKey{state.ObjectID(id), group}
+		c.all[one.key] = one
+		if !one.Until.IsZero() {
+			c.until(one, one.Until)
+		}
 	}
 	return c, wrap("read throttles", found.Err())
 }
@@ -64,45 +117,57 @@ func (c *cells) get(trigger state.ObjectID, group string) *cell {
 	}
 	one := c.all[k]
 	if one == nil {
-		one = &cell{}
+		one = &cell{key: k}
 		c.all[k] = one
 	}
-	one.dirty = true
+	c.dirty[k] = true
 	return one
 }
 
-// due is when the next cell becomes a run; zero for never.
+// due is when the next cell ends; zero for never.
 func (c *cells) due() time.Time {
-	var next time.Time
-	for _, one := range c.all {
-		if len(one.Seqs) > 0 && (next.IsZero() || one.Until.Before(next)) {
-			next = one.Until
-		}
+	for len(c.ends) > 0 && !c.holds(&c.ends[0]) {
+		heap.Pop(&c.ends)
 	}
-	return next
+	if len(c.ends) == 0 {
+		return time.Time{}
+	}
+	return c.ends[0].at
+}
+
+// holds reports whether a cell still ends at that time.
+func (c *cells) holds(e *ending) bool {
+	one := c.all[e.key]
+	return one != nil && one.Until.Equal(e.at)
 }
 
 // over are the cells that become runs until a time, the earliest first.
 func (c *cells) over(until time.Time) []cellKey {
 	var keys []cellKey
-	for k, one := range c.all {
-		if len(one.Seqs) > 0 && !one.Until.After(until) {
-			keys = append(keys, k)
+	for next := c.due(); !next.IsZero() && !next.After(until); next = c.due() {
+		e, _ := heap.Pop(&c.ends).(ending)
+		c.dirty[e.key] = true
+		if len(c.all[e.key].Seqs) > 0 && !slices.Contains(keys[max(0, len(keys)-1):], e.key) {
+			keys = append(keys, e.key)
 		}
 	}
-	slices.SortFunc(keys, func(a, b cellKey) int {
-		return cmp.Or(c.all[a].Until.Compare(c.all[b].Until), cmp.Compare(a.trigger, b.trigger), cmp.Compare(a.group, b.group))
-	})
 	return keys
 }
 
-// keep forgets the cells of triggers that are gone or throttle no more. What their
-// events came to is not told: the triggers are not there.
+// keep forgets the cells of triggers that are gone, throttle no more or were changed.
+// What their events came to is not told: the triggers are not there.
 func (c *cells) keep(x *index) {
 	for k, one := range c.all {
-		if t := x.byID[k.trigger]; t == nil || t.Throttle == nil && !t.on {
-			one.Seqs, one.On, one.Until, one.dirty = nil, nil, time.Time{}, true
+		t := x.byID[k.trigger]
+		was, known := c.versions[k.trigger]
+		if t == nil || t.Throttle == nil && !t.on || known && was != t.version {
+			one.Seqs, one.On, one.Until = nil, nil, time.Time{}
+			c.dirty[k] = true
 		}
+	}
+	c.versions = make(map[state.ObjectID]int64, len(x.byID))
+	for id, t := range x.byID {
+		c.versions[id] = t.version
 	}
 }
 
@@ -113,14 +178,12 @@ func (c *cell) idle(now time.Time) bool {
 
 // save writes what has changed, and forgets what says nothing any more.
 func (c *cells) save(tx *state.Tx, now time.Time) error {
-	for k, one := range c.all {
-		if one.idle(now) {
+	for k := range c.dirty {
+		one := c.all[k]
+		if one == nil || one.idle(now) {
 			if _, err := tx.ExecContext(tx.Context(), `DELETE FROM trigger_cells WHERE trigger_id = $1 AND grouping = $2`, int64(k.trigger), k.group); err != nil {
 				return fmt.Errorf("forget a throttle: %w", err)
 			}
-			continue
-		}
-		if !one.dirty {
 			continue
 		}
 		doc, err := json.Marshal(one)
@@ -138,10 +201,14 @@ func (c *cells) save(tx *state.Tx, now time.Time) error {
 
 // saved forgets in memory what save has forgotten on disk.
 func (c *cells) saved(now time.Time) {
-	for k, one := range c.all {
-		one.dirty = false
-		if one.idle(now) {
+	for k := range c.dirty {
+		switch one := c.all[k]; {
+		case one == nil:
+		case one.idle(now):
 			delete(c.all, k)
+		case !one.Until.IsZero(): // so that it ends, also where it was looked at too early
+			c.until(one, one.Until)
 		}
 	}
+	clear(c.dirty)
 }

@@ -125,7 +125,8 @@ func (d *dispatcher) Handle(ctx context.Context, hits []segment.Hit, now time.Ti
 	if err != nil {
 		return nil, err
 	}
-	if fresh || d.x == nil {
+	anew := fresh || d.x == nil
+	if anew {
 		d.x = x
 		d.cells.keep(x)
 		d.e.queue.relimit(d.e.limit)
@@ -135,6 +136,7 @@ func (d *dispatcher) Handle(ctx context.Context, hits []segment.Hit, now time.Ti
 		}
 	}
 	b := &batch{d: d, now: now, leaving: map[RunID]bool{}, began: map[state.ObjectID][]RunID{}}
+	b.cells = anew && len(d.cells.dirty) > 0
 	if err := b.catchUp(ctx); err != nil {
 		return nil, err
 	}
@@ -228,16 +230,17 @@ func (b *batch) fire(t *trigger, ev *event.Event, in *filter.Input) {
 	b.cells = true
 	c := b.d.cells.get(t.id, group)
 	if every := time.Duration(t.Throttle.OnceWithin); every > 0 {
-		if ev.RecordedTime.Before(c.Until) {
+		if left := c.Until.Sub(ev.RecordedTime); left > 0 && left <= every { // more is of a clock that was wrong
 			b.skip(t, Throttled, ev.Sequence)
 			return
 		}
-		c.Until = ev.RecordedTime.Add(every)
+		b.d.cells.until(c, ev.RecordedTime.Add(every))
 		b.start(t, ev, runOfEvent(t.id, ev.Sequence), func() (json.RawMessage, error) { return t.inputOf(ev) })
 		return
 	}
-	if len(c.Seqs) == 0 {
-		c.Until = ev.RecordedTime.Add(time.Duration(t.Throttle.Accumulate.Within))
+	// A time that is further away was computed by a clock that was wrong.
+	if end := ev.RecordedTime.Add(time.Duration(t.Throttle.Accumulate.Within)); len(c.Seqs) == 0 || end.Before(c.Until) {
+		b.d.cells.until(c, end)
 	}
 	c.Seqs = append(c.Seqs, ev.Sequence)
 	if len(c.Seqs) >= t.Throttle.Accumulate.Count {
