@@ -2,9 +2,9 @@ package flow
 
 import (
 	"cmp"
-	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -21,7 +21,7 @@ func someCells() *cells {
 func TestCellsEnd(t *testing.T) {
 	c, noon, rng := someCells(), time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC), rand.New(rand.NewPCG(1, 2))
 	for range 3000 { // some of them several times: the last word counts
-		one := c.get(1, fmt.Sprint(rng.IntN(1000)))
+		one := c.get(1, strconv.Itoa(rng.IntN(1000)))
 		one.Seqs = []event.Seq{1}
 		c.until(one, noon.Add(time.Duration(rng.IntN(3600))*time.Second))
 	}
@@ -57,7 +57,7 @@ func TestCellsEnd(t *testing.T) {
 func TestCellsBounded(t *testing.T) {
 	c, noon := someCells(), time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 	for i := range 100_000 {
-		one := c.get(1, fmt.Sprint(i%10))
+		one := c.get(1, strconv.Itoa(i%10))
 		c.until(one, noon.Add(time.Duration(i)))
 	}
 	if len(c.ends) > 2000 || len(c.all) != 10 {

@@ -134,9 +134,7 @@ func (e *Engine) CreateFlow(ctx context.Context, by state.Cause, text, file stri
 		}
 		return e.keep(tx, &r)
 	})
-	if err == nil {
-		e.reload()
-	}
+	e.changedBy(err)
 	return r, err
 }
 
@@ -147,9 +145,7 @@ func (e *Engine) UpdateFlow(ctx context.Context, by state.Cause, id state.Object
 		r, err = e.update(tx, id, version, next, "")
 		return err
 	})
-	if err == nil {
-		e.reload()
-	}
+	e.changedBy(err)
 	return r, err
 }
 
@@ -176,9 +172,7 @@ func (e *Engine) DeleteFlow(ctx context.Context, by state.Cause, id state.Object
 		}
 		return e.dropOwnTrigger(tx, id)
 	})
-	if err == nil {
-		e.reload()
-	}
+	e.changedBy(err)
 	return err
 }
 

@@ -156,6 +156,14 @@ func (e *Engine) reload() {
 	e.announce()
 }
 
+// changedBy is reload after a change. One whose event is not recorded yet, such as
+// since who asked for it has gone, is stored all the same.
+func (e *Engine) changedBy(err error) {
+	if err == nil || errors.Is(err, event.ErrUnavailable) {
+		e.reload()
+	}
+}
+
 // nudge makes the scheduler look again.
 func (e *Engine) nudge() {
 	select {

@@ -133,9 +133,7 @@ func (e *Engine) take(ctx context.Context, name, text string, id state.ObjectID)
 		_, err := e.update(tx, id, state.AnyVersion, next, next.Hash)
 		return err
 	})
-	if err == nil {
-		e.reload()
-	}
+	e.changedBy(err)
 	return err
 }
 

@@ -1,7 +1,7 @@
 package flow
 
 import (
-	"fmt"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -19,7 +19,7 @@ func TestQueueLimit(t *testing.T) {
 	q := newQueue()
 	began := time.Now()
 	for i := range runs {
-		q.push(&Run{ID: RunID(fmt.Sprint(i)), Trigger: 7, State: Queued, Queued: began.Add(time.Duration(i))})
+		q.push(&Run{ID: RunID(strconv.Itoa(i)), Trigger: 7, State: Queued, Queued: began.Add(time.Duration(i))})
 	}
 	var mu sync.Mutex
 	under, most, done := 0, 0, 0
@@ -100,7 +100,7 @@ func TestCancelOldestOfBurst(t *testing.T) {
 	k.comes("trigger.event.sync", 1)
 	var burst []ingest.Incoming
 	for i := range 20 {
-		burst = append(burst, ingest.Incoming{Event: event.Event{ID: event.ID(fmt.Sprint(i)), Source: "/test", Type: "burst", Time: time.Now().UTC(), Data: []byte("{}")}})
+		burst = append(burst, ingest.Incoming{Event: event.Event{ID: event.ID(strconv.Itoa(i)), Source: "/test", Type: "burst", Time: time.Now().UTC(), Data: []byte("{}")}})
 	}
 	if _, err := k.ingest.Accept(t.Context(), ingest.Sender{Name: "test"}, burst); err != nil {
 		t.Fatal(err)

@@ -359,7 +359,7 @@ func (s *scheduler) due(ctx context.Context, t *scheduled, now time.Time) error 
 		}
 		return moved.save(tx)
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, event.ErrUnavailable) { // it is stored, though not recorded yet
 		return err
 	}
 	t.next, t.wait = moved.next, time.Time{}

@@ -53,15 +53,27 @@ func (e *Engine) submit(ctx context.Context, by state.Cause, r *Run) (Run, error
 			"run_id": string(r.ID), "flow_id": r.Flow.String(), "flow_name": r.FlowName, "retry_of": string(r.RetryOf),
 		})
 	})
+	e.pushStored(ctx, r, err)
 	if err != nil {
 		return Run{}, err
 	}
 	if fresh {
-		e.queue.push(r)
-		e.announce()
 		return *r, nil
 	}
 	return e.GetRun(ctx, r.ID)
+}
+
+// pushStored lets a run that was just stored begin: also where that could not be
+// recorded yet, such as since who asked for it has gone.
+func (e *Engine) pushStored(ctx context.Context, r *Run, err error) {
+	if err != nil {
+		now, gone := findRun(context.WithoutCancel(ctx), e.o.State.Reader(), r.ID)
+		if gone != nil || now.State != Queued {
+			return
+		}
+	}
+	e.queue.push(r)
+	e.announce()
 }
 
 // CancelRun ends a run. What it has done outside stays done. The error is of class
@@ -167,10 +179,9 @@ func (e *Engine) RetryRun(ctx context.Context, by state.Cause, id RunID) (Run, e
 			"run_id": string(r.ID), "flow_id": r.Flow.String(), "flow_name": r.FlowName, "retry_of": string(id),
 		})
 	})
+	e.pushStored(ctx, &r, err)
 	if err != nil {
 		return Run{}, fmt.Errorf("retry run %s: %w", id, err)
 	}
-	e.queue.push(&r)
-	e.announce()
 	return r, nil
 }

@@ -231,9 +231,7 @@ func (e *Engine) CreateTrigger(ctx context.Context, by state.Cause, t Trigger) (
 		r, err = triggers.Insert(tx, t)
 		return err
 	})
-	if err == nil {
-		e.reload()
-	}
+	e.changedBy(err)
 	return r, err
 }
 
@@ -251,9 +249,7 @@ func (e *Engine) UpdateTrigger(ctx context.Context, by state.Cause, id state.Obj
 		}
 		return forgetSlot(tx, id)
 	})
-	if err == nil {
-		e.reload()
-	}
+	e.changedBy(err)
 	return r, err
 }
 
@@ -265,9 +261,7 @@ func (e *Engine) DeleteTrigger(ctx context.Context, by state.Cause, id state.Obj
 		}
 		return forgetSlot(tx, id)
 	})
-	if err == nil {
-		e.reload()
-	}
+	e.changedBy(err)
 	return err
 }
 
