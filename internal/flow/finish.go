@@ -55,9 +55,7 @@ func (e *Engine) finish(ctx context.Context, r *Run, how end) error {
 		}
 		return e.answerParent(tx, r)
 	})
-	if err != nil {
-		return err
-	}
+	// It may be stored although its event is not recorded yet.
 	if !r.bare {
 		e.waits.drop(r.ID, "")
 	}
@@ -66,6 +64,9 @@ func (e *Engine) finish(ctx context.Context, r *Run, how end) error {
 	}
 	if disabled {
 		e.reload()
+	}
+	if err != nil {
+		return err
 	}
 	e.o.Metrics.Ran(r.FlowName, string(r.State), time.Duration(r.Millis)*time.Millisecond)
 	return nil

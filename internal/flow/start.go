@@ -53,7 +53,9 @@ func (e *Engine) submit(ctx context.Context, by state.Cause, r *Run) (Run, error
 			"run_id": string(r.ID), "flow_id": r.Flow.String(), "flow_name": r.FlowName, "retry_of": string(r.RetryOf),
 		})
 	})
-	e.pushStored(ctx, r, err)
+	if fresh || err != nil {
+		e.pushStored(ctx, r, err)
+	}
 	if err != nil {
 		return Run{}, err
 	}
@@ -68,9 +70,10 @@ func (e *Engine) submit(ctx context.Context, by state.Cause, r *Run) (Run, error
 func (e *Engine) pushStored(ctx context.Context, r *Run, err error) {
 	if err != nil {
 		now, gone := findRun(context.WithoutCancel(ctx), e.o.State.Reader(), r.ID)
-		if gone != nil || now.State != Queued {
-			return
+		if gone == nil && now.State == Queued {
+			e.queue.awake(r.ID) // it is read anew: it may be another one under this id
 		}
+		return
 	}
 	e.queue.push(r)
 	e.announce()
