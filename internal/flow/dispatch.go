@@ -328,6 +328,9 @@ func (t *trigger) run(id RunID, now time.Time) *Run {
 	r := &Run{ID: id, State: Queued, Flow: t.target, Trigger: t.id, Priority: t.Priority, Queued: now, Due: now, Document: Document{
 		TriggerName: t.Name, TriggerVersion: t.version, Kind: t.Kind, Emit: t.Emit, Status: unknownStatus, OriginTrigger: t.id.String(), OriginFlow: t.target.String(), Scopes: []string{},
 	}}
+	if t.Chain != nil {
+		r.OriginFlow, r.OriginTrigger = t.Chain.Flow, t.Chain.Trigger
+	}
 	if t.flow != nil {
 		r.pin(t.flow)
 	}

@@ -73,6 +73,7 @@ func scheduleFlow(ctx context.Context, e *Engine, r *Run, f *program.Effect) (ou
 	if expiry == 0 {
 		t.CatchupWindow = config.Duration(forEver)
 	}
+	t.Chain = &Chain{r.OriginFlow, r.OriginTrigger}
 	if t.Name = text("name"); t.Name == "" {
 		t.Name = "once " + string(runOf("once", string(r.ID), f.Key))[:12] + " of " + r.FlowName
 	}

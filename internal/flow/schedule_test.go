@@ -191,3 +191,22 @@ func TestOnce(t *testing.T) {
 		t.Errorf("%d triggers are left, %v", len(left), err)
 	}
 }
+
+// What a flow plans is a part of its chain: an event that comes of it does not start
+// the chain anew (LPR1).
+func TestPlannedChain(t *testing.T) {
+	k := newKit(t)
+	k.flow(named("planned", "- it: {emit: {event: {with: {type: door_opened}}}}\n"))
+	id := k.flow(named("planner", "- it: {call: schedule, with: {flow: planned, delay: 100ms}}\n"))
+	trigger := k.trigger(id, func(tr *Trigger) { tr.Name, tr.Types = "loop", []string{"door_opened"} })
+	k.emits("door_opened", "1", `{}`)
+	found := k.comes("door_opened", 2)
+	if got := found[1].Text("origintriggerid"); got != trigger.String() {
+		t.Errorf("it comes of trigger %q, not %s", got, trigger)
+	}
+	k.until("the loop is cut", func() bool {
+		k.counts.mu.Lock()
+		defer k.counts.mu.Unlock()
+		return k.counts.skip["loop loop1"] == 1
+	})
+}

@@ -56,6 +56,14 @@ type Trigger struct {
 	// that somebody made.
 	Origin string `json:"origin,omitempty"`
 	Once   bool   `json:"once,omitempty"` // it is removed when it has run
+	// Chain is that of the run that has made the trigger: its runs are a part of it.
+	Chain *Chain `json:"chain,omitempty"`
+}
+
+// Chain says where a chain of triggers and flows began (LPR1 and LPR3).
+type Chain struct {
+	Flow    string `json:"originflowid"`
+	Trigger string `json:"origintriggerid"`
 }
 
 // Concurrency bounds how many runs of a trigger are under way.
