@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -112,7 +113,7 @@ func (q *quarantine) Run(ctx context.Context, env *Env) error {
 	if err := f.load(ctx, env); err != nil {
 		return err
 	}
-	err = together(ctx,
+	err = inParallel(ctx,
 		func(ctx context.Context) error { return f.run(ctx, env) },
 		func(ctx context.Context) error { return q.wait(ctx, env, f) },
 		func(ctx context.Context) error {
@@ -122,7 +123,7 @@ func (q *quarantine) Run(ctx context.Context, env *Env) error {
 		})
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return firstError(err, q.save(context.WithoutCancel(ctx), env, true))
+	return cmp.Or(err, q.save(context.WithoutCancel(ctx), env, true))
 }
 
 // load takes up where an earlier run has stopped. What can't be read is forgotten.

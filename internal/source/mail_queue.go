@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/tocsin-events/tocsin/internal/event"
@@ -133,36 +132,6 @@ func (b *fifoMap[V]) put(key string, v V) {
 		delete(b.m, b.order[0])
 		b.order = b.order[1:]
 	}
-}
-
-// together runs functions until ctx ends, or one of them does with an error, and
-// returns when all have ended, with the first error.
-func together(ctx context.Context, all ...func(context.Context) error) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var group sync.WaitGroup
-	errs := make(chan error, len(all))
-	for _, one := range all {
-		group.Go(func() {
-			if err := guarded(ctx, one); err != nil && ctx.Err() == nil {
-				errs <- err
-				cancel()
-			}
-		})
-	}
-	group.Wait()
-	close(errs)
-	return <-errs
-}
-
-// firstError is the first error of several.
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // idle waits for the end with nothing to do.

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -108,10 +109,10 @@ func (t *throttle) Run(ctx context.Context, env *Env) error {
 			})
 		})
 	}
-	err = together(ctx, parts...)
+	err = inParallel(ctx, parts...)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return firstError(err, t.save(context.WithoutCancel(ctx), env, true))
+	return cmp.Or(err, t.save(context.WithoutCancel(ctx), env, true))
 }
 
 // load takes up where an earlier run has stopped. What can't be read is forgotten.

@@ -21,9 +21,9 @@ func inParallel(ctx context.Context, parts ...func(context.Context) error) error
 	var first error
 	for _, part := range parts {
 		all.Go(func() {
-			defer cancel()
-			if err := guarded(ctx, part); err != nil {
+			if err := guarded(ctx, part); err != nil && ctx.Err() == nil {
 				once.Do(func() { first = err })
+				cancel()
 			}
 		})
 	}

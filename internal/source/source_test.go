@@ -400,10 +400,13 @@ func (f *faulty) Run(ctx context.Context, env *Env) error {
 func TestPanicInPart(t *testing.T) {
 	bug := func(context.Context) error { panic("a bug") }
 	other := func(ctx context.Context) error { <-ctx.Done(); return nil }
-	for name, run := range map[string]func(context.Context, ...func(context.Context) error) error{"inParallel": inParallel, "together": together} {
-		if p, ok := errors.AsType[*PanicError](run(t.Context(), other, bug)); !ok || p.Exception.Message != "a bug" {
-			t.Errorf("%s: %v", name, p)
-		}
+	if p, ok := errors.AsType[*PanicError](inParallel(t.Context(), other, bug)); !ok || p.Exception.Message != "a bug" {
+		t.Errorf("%v", p)
+	}
+	// One that is over by itself ends none of the others.
+	reached := false
+	if err := inParallel(t.Context(), func(context.Context) error { return nil }, func(ctx context.Context) error { reached = ctx.Err() == nil; return nil }); err != nil || !reached {
+		t.Errorf("%v, %v", err, reached)
 	}
 }
 
