@@ -132,12 +132,14 @@ func stepTime(d time.Duration) string {
 // whereText says which of several times a task ran.
 func whereText(s *program.Step) string {
 	var parts []string
-	if len(s.Path) > 0 {
-		numbers := make([]string, len(s.Path))
-		for i, n := range s.Path {
-			numbers[i] = strconv.Itoa(n)
+	var rounds []string // of what runs several times; most levels run once
+	for _, n := range s.Path {
+		if n > 0 {
+			rounds = append(rounds, strconv.Itoa(n+1))
 		}
-		parts = append(parts, "round "+strings.Join(numbers, "."))
+	}
+	if len(rounds) > 0 {
+		parts = append(parts, "round "+strings.Join(rounds, "."))
 	}
 	if s.Attempt > 0 {
 		parts = append(parts, fmt.Sprintf("attempt %d", s.Attempt+1))
