@@ -92,7 +92,7 @@ func TestBeginAgain(t *testing.T) {
 	k.watch()
 	quiet, bad := k.one("quick", quick), k.one("worse", quick)
 	k.exec(`UPDATE runs SET state = 'queued', finished = 0 WHERE id = $1`, quiet)
-	k.exec(`UPDATE runs SET state = 'running', finished = 0, recoveries = $2 WHERE id = $1`, bad, maxRecoveries-1)
+	k.exec(`UPDATE runs SET state = 'running', finished = 0, recoveries = $2 WHERE id = $1`, bad, maxRecoveries)
 	k.exec(`DELETE FROM seen`)
 	k.stop()
 	k = openKit(t, k.dir)
@@ -100,7 +100,7 @@ func TestBeginAgain(t *testing.T) {
 	if diff := cmp.Diff([]RunState{Running, Completed}, k.seen(quiet)); diff != "" {
 		t.Errorf("a run that was queued (-want +got):\n%s", diff)
 	}
-	if r := k.ends(bad, Faulted, Completed); r.State != Faulted || r.Recovers != maxRecoveries {
+	if r := k.ends(bad, Faulted, Completed); r.State != Faulted || r.Recovers != maxRecoveries+1 {
 		t.Errorf("a run that has ended the server %d times is %s: %s", r.Recovers, r.State, r.Error)
 	}
 }

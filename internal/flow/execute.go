@@ -23,8 +23,8 @@ const (
 	large = 64 << 10
 	// patience is the longest wait that a run sits out in memory.
 	patience = 2 * time.Second
-	// maxRecoveries is how often a run may be under way when the server ends without
-	// an end of it: then it is the run that ends the server.
+	// maxRecoveries is how often a run is taken up again that was under way when a
+	// server ended: then it is the run that ends the server.
 	maxRecoveries = 3
 	// unseen is how long a run may be under way before that is written, where it has
 	// begun since the server started, and has done nothing that others see.
@@ -225,7 +225,7 @@ func (e *Engine) attempt(ctx context.Context, next ready) (*Run, error) {
 	if !e.queue.admit(r, e.limit(r.Trigger)) {
 		return r, nil
 	}
-	if r.Recovers >= maxRecoveries {
+	if r.Recovers > maxRecoveries {
 		return r, e.finish(ctx, r, end{state: Faulted, err: fmt.Sprintf("abandoned: the server ended %d times while this run was under way", r.Recovers)})
 	}
 	if r.Failure != "" {

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"cmp"
 	"container/heap"
 	"context"
 	"fmt"
@@ -39,11 +40,26 @@ type queue struct {
 	wake    chan struct{}  // somebody can go on
 	lanes   map[state.ObjectID]*lane
 	running map[RunID]*underWay
-	waiting int
-	kept    int       // bytes of the runs in the heap that need not be read
-	next    time.Time // when the next waiting run is due
-	open    bool
+	// suspects were under way when a server ended: one of them may be why. They are
+	// tried one at a time, so that the count of such ends tells them apart.
+	suspects []suspect
+	alone    RunID // the one that is tried now; empty for none
+	waiting  int
+	kept     int       // bytes of the runs in the heap that need not be read
+	next     time.Time // when the next waiting run is due
+	open     bool
 }
+
+// suspect is a run that was under way when a server ended, so many times.
+type suspect struct {
+	ready
+
+	times int
+}
+
+// trial is how long a suspect is tried alone: what would end the server does so at
+// once, and others wait.
+const trial = 2 * time.Second
 
 // lane is what of one trigger is not over.
 type lane struct {
@@ -116,7 +132,8 @@ func (q *queue) begin(ctx context.Context, e *Engine) error {
 		}
 	}
 	q.heap, q.known, q.lanes, q.waiting, q.kept, q.next = nil, map[RunID]bool{}, map[state.ObjectID]*lane{}, 0, 0, time.Time{}
-	found, err := e.o.State.Reader().QueryContext(ctx, `SELECT id, state, trigger_id, priority, queued, due FROM runs WHERE state IN ('queued', 'running', 'waiting')`)
+	q.suspects = nil
+	found, err := e.o.State.Reader().QueryContext(ctx, `SELECT id, state, trigger_id, priority, queued, due, recoveries FROM runs WHERE state IN ('queued', 'running', 'waiting')`)
 	if err != nil {
 		return fmt.Errorf("read the queue: %w", err)
 	}
@@ -126,7 +143,8 @@ func (q *queue) begin(ctx context.Context, e *Engine) error {
 		var r ready
 		var st RunState
 		var queued, due int64
-		if err := found.Scan(&r.id, &st, &r.trigger, &r.priority, &queued, &due); err != nil {
+		var times int
+		if err := found.Scan(&r.id, &st, &r.trigger, &r.priority, &queued, &due, &times); err != nil {
 			return fmt.Errorf("read the queue: %w", err)
 		}
 		r.queued = timeOf(queued)
@@ -144,10 +162,15 @@ func (q *queue) begin(ctx context.Context, e *Engine) error {
 				break
 			}
 			q.put(r)
+		case times > 0:
+			q.known[r.id] = true
+			q.suspects = append(q.suspects, suspect{r, times})
 		default:
 			q.put(r)
 		}
 	}
+	// Those that have met the fewest ends go first: most of them are innocent.
+	slices.SortFunc(q.suspects, func(a, b suspect) int { return cmp.Or(cmp.Compare(a.times, b.times), a.queued.Compare(b.queued)) })
 	q.open = true
 	q.poke()
 	return wrap("read the queue", found.Err())
@@ -239,10 +262,13 @@ func (q *queue) awake(id RunID) {
 func (q *queue) take(ctx context.Context) (ready, context.Context, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.heap) == 0 {
-		return ready{}, nil, false
+	r, ok := q.nextSuspect()
+	if !ok {
+		if len(q.heap) == 0 {
+			return ready{}, nil, false
+		}
+		r, _ = heap.Pop(&q.heap).(ready)
 	}
-	r, _ := heap.Pop(&q.heap).(ready)
 	if r.run != nil {
 		q.kept -= r.run.bytes()
 	}
@@ -255,6 +281,29 @@ func (q *queue) take(ctx context.Context) (ready, context.Context, bool) {
 	return r, work, true
 }
 
+// nextSuspect gives the next run to be tried alone, unless one is.
+func (q *queue) nextSuspect() (ready, bool) {
+	if q.alone != "" || len(q.suspects) == 0 {
+		return ready{}, false
+	}
+	r := q.suspects[0].ready
+	q.suspects, q.alone = q.suspects[1:], r.id
+	time.AfterFunc(trial, func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.tried(r.id)
+	})
+	return r, true
+}
+
+// tried lets the next suspect be tried.
+func (q *queue) tried(id RunID) {
+	if q.alone == id {
+		q.alone = ""
+		q.poke()
+	}
+}
+
 // leave ends the work on a run. It is looked at once more where it was woken
 // meanwhile. It says why the run is to end, where somebody has said so.
 func (q *queue) leave(id RunID, r *Run) *stopError {
@@ -263,6 +312,7 @@ func (q *queue) leave(id RunID, r *Run) *stopError {
 	u := q.running[id]
 	delete(q.running, id)
 	u.cancel(nil)
+	q.tried(id)
 	switch {
 	case r == nil:
 	case r.State.Over():
