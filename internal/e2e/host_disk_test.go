@@ -33,7 +33,7 @@ func TestHostDiskQuota(t *testing.T) {
 		t.Fatal(err)
 	}
 	init := filepath.Join(dir, "init.sh")
-	text := strings.NewReplacer("@PROGRAM@", program, "@MODULES@", filepath.Join(filepath.Dir(kernel), "..", "lib", "uml", "modules")).Replace(string(script))
+	text := strings.NewReplacer("@PROGRAM@", plainProgram(t), "@MODULES@", filepath.Join(filepath.Dir(kernel), "..", "lib", "uml", "modules")).Replace(string(script))
 	if err := os.WriteFile(init, []byte(text), 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -120,8 +120,8 @@ sources:
 `)
 }
 
-// plainProgram is the binary without the race detector, which costs more than what
-// is measured.
+// plainProgram is the binary without the race detector, where that costs more than
+// what is measured, or than the machine has.
 func plainProgram(t *testing.T) string {
 	t.Helper()
 	if os.Getenv("E2E_RACE") == "" {
