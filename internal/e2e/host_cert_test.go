@@ -240,7 +240,6 @@ func TestHostCertLego(t *testing.T) {
 // Caddy keeps its certificates by itself; what it serves ends soon, which is told
 // of the file and of the endpoint, by its name.
 func TestHostCertCaddy(t *testing.T) {
-	t.Parallel()
 	a := startAuthority(t)
 	dir, lines := certificates(t)
 	served := freeAddress(t)
